@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every size that a user or a guest controls has its cap here, and nowhere else.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace sandforge::limits {
+
+inline constexpr std::uint64_t kKiB = 1024;
+inline constexpr std::uint64_t kMiB = 1024 * kKiB;
+inline constexpr std::uint64_t kGiB = 1024 * kMiB;
+
+// Sandboxes
+inline constexpr std::int64_t kCpuDefault = 2, kCpuMax = 32;
+inline constexpr std::int64_t kMemoryMbDefault = 512, kMemoryMbMin = 128, kMemoryMbMax = 1024 * 1024;
+inline constexpr std::int64_t kDiskGbDefault = 10, kDiskGbMax = 1024;
+inline constexpr std::int64_t kTimeoutSecDefault = 3600, kTimeoutSecMax = 7 * 24 * 3600;
+inline constexpr std::uint32_t kSandboxesDefault = 64, kSandboxesMax = 4096;
+inline constexpr std::size_t kIdMax = 128;
+inline constexpr std::size_t kTombstonesMax = 1024;
+inline constexpr std::int64_t kTombstoneSec = 3600;
+inline constexpr std::size_t kMountsMax = 64;
+
+// Commands
+inline constexpr std::size_t kArgsMax = 4096;             // argv entries, and environment entries
+inline constexpr std::size_t kArgBytesMax = 128 * kKiB;   // one entry (Linux MAX_ARG_STRLEN)
+inline constexpr std::size_t kExecBytesMax = 1 * kMiB;    // all of one exec request
+inline constexpr std::uint64_t kOutputCapDefault = 16 * kMiB, kOutputCapMax = 1 * kGiB;
+inline constexpr std::int64_t kExecTimeoutMsMax = kTimeoutSecMax * 1000;
+inline constexpr std::uint32_t kPidsDefault = 4096, kPidsMax = 32768;
+inline constexpr std::int64_t kExecHostGraceMs = 5000;    // after the guest's own time-out, before the host gives up
+
+// Files
+inline constexpr std::size_t kPathMax = 4096;
+inline constexpr std::uint64_t kReadFileDefault = 16 * kMiB;
+inline constexpr std::size_t kDirEntriesMax = 1'000'000;
+inline constexpr std::int64_t kFileStallMs = 30'000;
+
+// Wire protocol
+inline constexpr std::size_t kFrameHeader = 12;
+inline constexpr std::size_t kFramePayloadMax = 64 * kKiB;      // data frames
+inline constexpr std::size_t kRequestMax = kExecBytesMax + 64 * kKiB;  // one OPEN body, sent in OPEN frames of its own
+inline constexpr std::size_t kStreamsMax = 1024;                // at once, per sandbox
+inline constexpr std::uint32_t kStreamWindow = 256 * kKiB;      // credit per stream, channel and direction
+
+// Time
+inline constexpr std::int64_t kBootTimeoutMs = 120'000;
+inline constexpr std::int64_t kShutdownGraceMs = 200;  // for the agent to sync and power off, before the kill
+
+// Images
+inline constexpr std::uint64_t kImportBytesMax = 64 * kGiB;
+inline constexpr std::size_t kImageNameMax = 64;
+
+}  // namespace sandforge::limits
