@@ -40,7 +40,8 @@ inline constexpr std::int64_t kFileStallMs = 30'000;
 // Wire protocol
 inline constexpr std::size_t kFrameHeader = 12;
 inline constexpr std::size_t kFramePayloadMax = 64 * kKiB;      // data frames
-inline constexpr std::size_t kRequestMax = kExecBytesMax + 64 * kKiB;  // one OPEN body, sent in OPEN frames of its own
+inline constexpr std::size_t kControlPayloadMax = 16 * kKiB;     // Hello, Welcome, Meta, Result
+inline constexpr std::size_t kRequestMax = kExecBytesMax + 64 * kKiB;  // Open
 inline constexpr std::size_t kStreamsMax = 1024;                // at once, per sandbox
 inline constexpr std::uint32_t kStreamWindow = 256 * kKiB;      // credit per stream, channel and direction
 
