@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+// The one explicit table of backends.
+#include "backend/backend.hpp"
+
+namespace sandforge::backend {
+
+std::vector<std::unique_ptr<Backend>> make_backends() {
+  std::vector<std::unique_ptr<Backend>> backends;
+  return backends;
+}
+
+}  // namespace sandforge::backend

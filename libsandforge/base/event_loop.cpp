@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/event_loop.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <asio/executor_work_guard.hpp>
+#include <asio/io_context.hpp>
+#include <asio/posix/stream_descriptor.hpp>
+#include <asio/post.hpp>
+#include <asio/steady_timer.hpp>
+#include <atomic>
+#include <optional>
+#include <thread>
+
+namespace sandforge::base {
+
+struct Subscription::State {
+  virtual ~State() = default;
+  virtual void cancel() noexcept = 0;
+};
+
+namespace {
+
+struct TimerState final : Subscription::State, std::enable_shared_from_this<TimerState> {
+  TimerState(asio::io_context& context, EventLoop::Task callback) : timer(context), task(std::move(callback)) {}
+
+  void arm(std::chrono::milliseconds delay) {
+    timer.expires_after(delay);
+    timer.async_wait([self = shared_from_this()](const asio::error_code& error) {
+      if (error || !self->task) return;
+      // Moved out first: the callback may destroy its own subscription.
+      const EventLoop::Task callback = std::move(self->task);
+      self->task = nullptr;
+      callback();
+    });
+  }
+  void cancel() noexcept override {
+    task = nullptr;
+    timer.cancel();
+  }
+
+  asio::steady_timer timer;
+  EventLoop::Task task;
+};
+
+// Asio registers a descriptor once per object, so each watch owns a duplicate: two watches of one socket (readable,
+// writable) then end independently, and closing order does not matter.
+struct WatchState final : Subscription::State, std::enable_shared_from_this<WatchState> {
+  using Wait = asio::posix::descriptor_base::wait_type;
+
+  WatchState(asio::io_context& context, int fd, Wait kind, EventLoop::Task callback)
+      : wait(kind), task(std::move(callback)) {
+    const int duplicate = ::fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    asio::error_code error;
+    descriptor.emplace(context);
+    if (duplicate >= 0) descriptor->assign(duplicate, error);
+  }
+
+  void arm() {
+    if (!descriptor || !descriptor->is_open()) return;
+    descriptor->async_wait(wait, [self = shared_from_this()](const asio::error_code& error) {
+      if (error || !self->task) return;
+      // A copy: the callback may destroy its own subscription, and with it the original.
+      const EventLoop::Task callback = self->task;
+      callback();
+      if (self->task) self->arm();
+    });
+  }
+  void cancel() noexcept override {
+    task = nullptr;
+    asio::error_code ignored;
+    descriptor->close(ignored);
+  }
+
+  Wait wait;
+  EventLoop::Task task;
+  std::optional<asio::posix::stream_descriptor> descriptor;
+};
+
+}  // namespace
+
+Subscription::Subscription(std::shared_ptr<State> state) : state_(std::move(state)) {}
+Subscription::~Subscription() { reset(); }
+Subscription& Subscription::operator=(Subscription&& other) noexcept {
+  if (this != &other) {
+    reset();
+    state_ = std::move(other.state_);
+  }
+  return *this;
+}
+void Subscription::reset() noexcept {
+  if (const auto state = std::move(state_)) state->cancel();
+}
+
+struct EventLoop::Impl {
+  asio::io_context context{1};
+  asio::executor_work_guard<asio::io_context::executor_type> work{context.get_executor()};
+  std::atomic<std::thread::id> thread;
+};
+
+EventLoop::EventLoop() : impl_(std::make_unique<Impl>()) {}
+EventLoop::~EventLoop() = default;
+
+void EventLoop::run() {
+  impl_->thread = std::this_thread::get_id();
+  impl_->context.run();
+  impl_->thread = std::thread::id();
+}
+void EventLoop::stop() { impl_->context.stop(); }
+void EventLoop::post(Task task) { asio::post(impl_->context, std::move(task)); }
+bool EventLoop::in_loop_thread() const noexcept { return impl_->thread == std::this_thread::get_id(); }
+
+Subscription EventLoop::after(std::chrono::milliseconds delay, Task task) {
+  auto state = std::make_shared<TimerState>(impl_->context, std::move(task));
+  state->arm(delay);
+  return Subscription(std::move(state));
+}
+
+Subscription EventLoop::on_readable(int fd, Task task) {
+  auto state = std::make_shared<WatchState>(impl_->context, fd, WatchState::Wait::wait_read, std::move(task));
+  state->arm();
+  return Subscription(std::move(state));
+}
+
+Subscription EventLoop::on_writable(int fd, Task task) {
+  auto state = std::make_shared<WatchState>(impl_->context, fd, WatchState::Wait::wait_write, std::move(task));
+  state->arm();
+  return Subscription(std::move(state));
+}
+
+}  // namespace sandforge::base
