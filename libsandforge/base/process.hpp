@@ -50,6 +50,8 @@ class Child {
   int reap() noexcept;
 
  private:
+  void finish() noexcept;
+
   pid_t pid_ = 0;
   UniqueFd pidfd_;
 };

@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/process.hpp"
+
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <cstring>
+
+namespace sandforge::base {
+namespace {
+
+constexpr std::size_t kChildStack = 128 * 1024;
+
+std::vector<char*> pointers(const std::vector<std::string>& strings) {
+  std::vector<char*> out;
+  out.reserve(strings.size() + 1);
+  // SAFETY: execve does not write to its arguments; its signature predates const.
+  for (const std::string& s : strings) out.push_back(const_cast<char*>(s.c_str()));
+  out.push_back(nullptr);
+  return out;
+}
+
+// All that the child needs, made before the clone: between clone and exec it shares the parent's memory (the parent is
+// suspended) and may only make system calls.
+struct ChildPlan {
+  const SpawnOptions* options;
+  char* const* argv;
+  char* const* envp;
+  int dev_null;
+  int first_free;  // above every target descriptor: where sources are parked
+  pid_t parent;
+  int* failure;  // errno of what failed, written by the child
+};
+
+bool place_descriptors(const ChildPlan& plan) {
+  const auto& fds = plan.options->fds;
+  // Park all sources above every target first, so that no dup2 below overwrites a source that is still needed.
+  int parked[64];
+  for (std::size_t i = 0; i < fds.size(); ++i) {
+    parked[i] = ::fcntl(fds[i].first, F_DUPFD, plan.first_free);
+    if (parked[i] < 0) return false;
+  }
+  const int null_fd = ::fcntl(plan.dev_null, F_DUPFD, plan.first_free);
+  if (null_fd < 0) return false;
+  for (int fd = 0; fd < 3; ++fd) {
+    if (::dup2(null_fd, fd) < 0) return false;
+  }
+  for (std::size_t i = 0; i < fds.size(); ++i) {
+    if (::dup2(parked[i], fds[i].second) < 0) return false;
+  }
+  // Everything that was not asked for goes: between the targets and above them.
+  int next = 3;
+  while (next < plan.first_free) {
+    bool wanted = false;
+    for (const auto& [ours, theirs] : fds) wanted = wanted || theirs == next;
+    if (!wanted) ::close(next);
+    ++next;
+  }
+  return ::syscall(SYS_close_range, static_cast<unsigned>(plan.first_free), ~0u, 0) == 0;
+}
+
+int child_main(void* raw) {
+  const ChildPlan& plan = *static_cast<const ChildPlan*>(raw);
+  const SpawnOptions& options = *plan.options;
+  const auto fail = [&]() {
+    *plan.failure = errno;
+    ::_exit(127);
+  };
+  struct sigaction action {};
+  action.sa_handler = SIG_DFL;
+  for (int number = 1; number < NSIG; ++number) ::sigaction(number, &action, nullptr);
+
+  if (options.own_process_group && ::setpgid(0, 0) < 0) fail();
+  if (options.die_with_parent) {
+    if (::prctl(PR_SET_PDEATHSIG, SIGKILL) < 0) fail();
+    if (::getppid() != plan.parent) ::_exit(127);  // the parent ended before the line above
+  }
+  if (options.empty_network) (void)::unshare(CLONE_NEWNET);
+  if (options.no_core) {
+    const rlimit none{0, 0};
+    ::setrlimit(RLIMIT_CORE, &none);
+  }
+  if (options.max_open_files != 0) {
+    const rlimit files{options.max_open_files, options.max_open_files};
+    if (::setrlimit(RLIMIT_NOFILE, &files) < 0) fail();
+  }
+  ::umask(077);
+  if (::chdir(options.cwd.c_str()) < 0) fail();
+  if (!place_descriptors(plan)) fail();
+  sigset_t none;
+  ::sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  ::execve(options.program.c_str(), plan.argv, plan.envp);
+  fail();
+  return 127;
+}
+
+}  // namespace
+
+Child& Child::operator=(Child&& other) noexcept {
+  if (this != &other) {
+    finish();
+    pid_ = std::exchange(other.pid_, 0);
+    pidfd_ = std::move(other.pidfd_);
+  }
+  return *this;
+}
+
+Child::~Child() { finish(); }
+
+void Child::finish() noexcept {
+  if (pid_ <= 0) return;
+  kill();
+  reap();
+}
+
+void Child::signal(int number) noexcept {
+  if (pid_ > 0) ::syscall(SYS_pidfd_send_signal, pidfd_.get(), number, nullptr, 0);
+}
+
+int Child::reap() noexcept {
+  int status = 0;
+  while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
+  }
+  pid_ = 0;
+  pidfd_.reset();
+  return status;
+}
+
+Result<Child> spawn(const SpawnOptions& options) {
+  if (options.fds.size() > 64) return make_error(Code::InvalidArgument, {}, "more than 64 descriptors for a child");
+  const UniqueFd dev_null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  if (!dev_null) return os_error("open /dev/null");
+
+  std::vector<std::string> arguments{options.program};
+  arguments.insert(arguments.end(), options.args.begin(), options.args.end());
+  const std::vector<char*> argv = pointers(arguments);
+  const std::vector<char*> envp = pointers(options.env);
+
+  int failure = 0;
+  int highest = 2;
+  for (const auto& [ours, theirs] : options.fds) highest = std::max(highest, theirs);
+  const ChildPlan plan{&options, argv.data(), envp.data(), dev_null.get(), highest + 1, ::getpid(), &failure};
+
+  void* stack = ::mmap(nullptr, kChildStack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+  if (stack == MAP_FAILED) return os_error("map a stack for a child");
+  // A signal handler of the host program must not run in the child while it shares our memory.
+  sigset_t all, before;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  int pidfd = -1;
+  // SAFETY: CLONE_VFORK suspends this thread until the child has exec'd or ended, so `plan` and the stack stay valid.
+  const pid_t pid = ::clone(child_main, static_cast<char*>(stack) + kChildStack,
+                            CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, const_cast<ChildPlan*>(&plan), &pidfd);
+  const int clone_errno = errno;
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  ::munmap(stack, kChildStack);
+  if (pid < 0) return os_error("start " + options.program, clone_errno);
+
+  Child child(pid, UniqueFd(pidfd));  // CLONE_PIDFD descriptors are close-on-exec
+  if (failure != 0) {
+    child.reap();
+    return os_error("start " + options.program, failure);
+  }
+  return child;
+}
+
+std::string describe_wait_status(int status) {
+  if (WIFEXITED(status)) return "exited with status " + std::to_string(WEXITSTATUS(status));
+  if (WIFSIGNALED(status)) {
+    const int number = WTERMSIG(status);
+    const char* name = ::sigdescr_np(number);
+    return "killed by signal " + std::to_string(number) + " (" + (name != nullptr ? name : "unknown") + ")";
+  }
+  return "ended with wait status " + std::to_string(status);
+}
+
+std::string find_program(std::string_view name, std::string_view path) {
+  const auto executable = [](const std::string& file) {
+    struct stat info {};
+    return ::stat(file.c_str(), &info) == 0 && S_ISREG(info.st_mode) && ::access(file.c_str(), X_OK) == 0;
+  };
+  if (name.find('/') != std::string_view::npos) return executable(std::string(name)) ? std::string(name) : "";
+  if (path.empty()) {
+    const char* own = std::getenv("PATH");
+    path = own != nullptr && *own != '\0' ? own : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+  }
+  while (!path.empty()) {
+    const std::size_t end = std::min(path.find(':'), path.size());
+    // Relative entries (and empty ones, which mean the current folder) are never searched.
+    if (path.starts_with('/')) {
+      std::string file = std::string(path.substr(0, end)) + "/" + std::string(name);
+      if (executable(file)) return file;
+    }
+    path.remove_prefix(std::min(end + 1, path.size()));
+  }
+  return {};
+}
+
+namespace {
+
+// Splits what comes into lines, ended by \n or \r (progress bars).
+class LineSplitter {
+ public:
+  explicit LineSplitter(const std::function<void(std::string_view)>& sink) : sink_(sink) {}
+  void feed(std::string_view bytes) {
+    if (!sink_) return;
+    for (const char c : bytes) {
+      if (c == '\n' || c == '\r') {
+        if (!line_.empty()) sink_(line_);
+        line_.clear();
+      } else if (line_.size() < 4096) {
+        line_ += c;
+      }
+    }
+  }
+  void finish() { feed("\n"); }
+
+ private:
+  const std::function<void(std::string_view)>& sink_;
+  std::string line_;
+};
+
+void keep(std::string& kept, std::string_view bytes, std::size_t cap) {
+  kept.append(bytes.substr(0, cap - std::min(cap, kept.size())));
+}
+
+}  // namespace
+
+Result<RunResult> run(SpawnOptions options, const RunOptions& run_options) {
+  int in[2], out[2], err[2];
+  const auto pipes = {std::pair{in, 0}, std::pair{out, 1}, std::pair{err, 2}};
+  std::array<UniqueFd, 3> ours, theirs;
+  for (const auto& [ends, target] : pipes) {
+    if (::pipe2(ends, O_CLOEXEC) < 0) return os_error("make a pipe");
+    const int child_end = target == 0 ? 0 : 1;
+    theirs[static_cast<std::size_t>(target)].reset(ends[child_end]);
+    ours[static_cast<std::size_t>(target)].reset(ends[1 - child_end]);
+    options.fds.emplace_back(ends[child_end], target);
+  }
+  ::fcntl(ours[0].get(), F_SETFL, O_NONBLOCK);
+  SANDFORGE_TRY(Child child, spawn(options));
+  for (UniqueFd& fd : theirs) fd.reset();
+
+  RunResult result;
+  LineSplitter lines(run_options.on_error_line);
+  std::string_view input = run_options.input;
+  if (input.empty()) ours[0].reset();
+  while (ours[0] || ours[1] || ours[2]) {
+    std::array<pollfd, 3> polled{pollfd{ours[0].get(), POLLOUT, 0}, pollfd{ours[1].get(), POLLIN, 0},
+                                 pollfd{ours[2].get(), POLLIN, 0}};
+    if (::poll(polled.data(), polled.size(), -1) < 0) {
+      if (errno == EINTR) continue;
+      return os_error("wait for " + options.program);
+    }
+    if (polled[0].revents != 0) {
+      // The child may have closed its end: MSG_NOSIGNAL does not exist for pipes, so SIGPIPE is held back instead.
+      sigset_t pipe_signal, before;
+      ::sigemptyset(&pipe_signal);
+      ::sigaddset(&pipe_signal, SIGPIPE);
+      ::pthread_sigmask(SIG_BLOCK, &pipe_signal, &before);
+      const ssize_t n = ::write(ours[0].get(), input.data(), input.size());
+      if (n < 0 && errno == EPIPE) {
+        const timespec now{};
+        ::sigtimedwait(&pipe_signal, nullptr, &now);
+        input = {};
+      }
+      ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+      if (n > 0) input.remove_prefix(static_cast<std::size_t>(n));
+      if (input.empty()) ours[0].reset();
+    }
+    for (const std::size_t i : {1u, 2u}) {
+      if (polled[i].revents == 0) continue;
+      std::array<char, 65536> buffer;
+      const ssize_t n = ::read(ours[i].get(), buffer.data(), buffer.size());
+      if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
+      if (n <= 0) {
+        ours[i].reset();
+        continue;
+      }
+      const std::string_view bytes(buffer.data(), static_cast<std::size_t>(n));
+      keep(i == 1 ? result.out : result.err, bytes, run_options.output_cap);
+      if (i == 2) lines.feed(bytes);
+    }
+  }
+  lines.finish();
+  result.status = child.reap();
+  return result;
+}
+
+}  // namespace sandforge::base

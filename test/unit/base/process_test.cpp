@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/process.hpp"
+
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <signal.h>
+
+using namespace sandforge::base;
+
+namespace {
+SpawnOptions shell(std::string script) {
+  SpawnOptions options;
+  options.program = "/bin/sh";
+  options.args = {"-c", std::move(script)};
+  return options;
+}
+}  // namespace
+
+TEST_CASE("a program gets its input and both outputs come back apart") {
+  RunOptions options;
+  options.input = std::string(300'000, 'x');
+  const auto result = run(shell("wc -c; echo oops >&2; exit 3"), options);
+  REQUIRE(result);
+  CHECK(result.value().out == "300000\n");
+  CHECK(result.value().err == "oops\n");
+  CHECK(describe_wait_status(result.value().status) == "exited with status 3");
+}
+
+TEST_CASE("a child has an empty environment and no descriptor but the declared") {
+  const UniqueFd stray(::open("/dev/zero", O_RDONLY));  // on purpose not close-on-exec
+  const auto result = run(shell("echo ${HOME-none}; ls /proc/self/fd | tr '\\n' ' '; umask"));
+  REQUIRE(result);
+  // 3 is the directory that ls itself reads.
+  CHECK(result.value().out == "none\n0 1 2 3 0077\n");
+}
+
+TEST_CASE("a program that does not exist is not_found and leaves no child") {
+  SpawnOptions options;
+  options.program = "/nonexistent/program";
+  const auto child = spawn(options);
+  REQUIRE_FALSE(child);
+  CHECK(child.error().code == Code::NotFound);
+  CHECK(child.error().os_errno == ENOENT);
+}
+
+TEST_CASE("destroying a child kills and reaps it") {
+  pid_t pid = 0;
+  {
+    auto child = spawn(shell("sleep 100"));
+    REQUIRE(child);
+    pid = child.value().pid();
+    CHECK(::kill(pid, 0) == 0);
+  }
+  CHECK(::kill(pid, 0) == -1);
+}
+
+TEST_CASE("a child that does not read its input does not stop the run") {
+  RunOptions options;
+  options.input = std::string(1'000'000, 'x');
+  const auto result = run(shell("exec true"), options);
+  REQUIRE(result);
+  CHECK(result.value().ok());
+}
+
+TEST_CASE("lines of stderr are told as they come and output over the cap is drained") {
+  std::vector<std::string> lines;
+  RunOptions options;
+  options.output_cap = 10;
+  options.on_error_line = [&](std::string_view line) { lines.emplace_back(line); };
+  const auto result = run(shell("printf 'a\\rb\\nc' >&2; head -c 100000 /dev/zero"), options);
+  REQUIRE(result);
+  CHECK(lines == std::vector<std::string>{"a", "b", "c"});
+  CHECK(result.value().out.size() == 10);
+}
+
+TEST_CASE("programs are searched in absolute PATH entries only") {
+  CHECK(find_program("sh", "/nonexistent:/bin") == "/bin/sh");
+  CHECK(find_program("sh", "::bin:").empty());
+  CHECK(find_program("no-such-program-at-all").empty());
+}
