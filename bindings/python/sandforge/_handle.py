@@ -234,6 +234,8 @@ def _bytes_from_json(data: Any) -> bytes:
     try:
         if isinstance(data, str):
             return base64.b64decode(data, validate=True)
+        if not isinstance(data, (list, type(None))):
+            raise TypeError("neither text nor an array")
         return bytes(data or [])
     except (TypeError, ValueError) as error:
         raise SandforgeException(f"Invalid file data in response: {error}") from error
