@@ -54,8 +54,9 @@ stop_daemon() {
     tail -n 20 "$work/sandforged.log" >&2
     return 1
   fi
-  # The pattern comes in by a pipe, so that grep does not find itself.
-  left=$(printf '%s\n' "$work/state" | grep -lF -f - /proc/[0-9]*/cmdline 2>/dev/null) || true
+  # The pattern comes from a file, so that grep does not find itself.
+  printf '%s\n' "$work/state" >"$work/pattern"
+  left=$(grep -lF -f "$work/pattern" /proc/[0-9]*/cmdline 2>/dev/null) || true
   if [ -n "$left" ]; then
     echo "quickstart: still running after the daemon has ended: $left" >&2
     return 1

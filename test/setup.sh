@@ -4,7 +4,7 @@
 #   build  compile the library, the daemon and the guest agent
 #   image  build the guest image
 #   run    run sandboxes and the Python SDK's examples
-#   test   everything that test/run.sh uses beyond these
+#   test   all of these, and what else test/run.sh uses
 # Quick and silent when all are there: then neither apt-get nor the network is touched.
 set -eu
 
@@ -21,8 +21,11 @@ packages_of() {
       echo qemu-system-x86 e2fsprogs python3-venv ca-certificates curl
       ;;
     test)
+      packages_of build
+      packages_of image
+      packages_of run
       echo doctest-dev ccache clang clang-format clang-tidy libclang-rt-14-dev \
-        llvm-14 abigail-tools strace git curl python3-venv shellcheck
+        llvm-14 abigail-tools strace git lz4 zstd shellcheck
       ;;
     *)
       echo "setup.sh: unknown group '$1'; there are build, image, run and test" >&2
@@ -58,14 +61,14 @@ $installed
     *"
 installed $package
 "*) ;;
-    *) case " $missing " in *" $package "*) ;; *) missing="$missing $package" ;; esac ;;
+    *) missing="$missing $package" ;;
   esac
 done
 [ -n "$missing" ] || exit 0
 
 if [ "$(id -u)" -ne 0 ]; then
   echo "setup.sh: packages are missing; run as root, or first run:" >&2
-  echo "  sudo apt-get install --no-install-recommends$missing" >&2
+  echo "  sudo sh $0 $*" >&2
   exit 1
 fi
 
