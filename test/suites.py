@@ -123,6 +123,8 @@ def build() -> None:
     clang = {"CC": f"{launcher}clang", "CXX": f"{launcher}clang++"}
     if not (BUILD / "build.ninja").exists():
         steps.append(("setup-release", ["meson", "setup", "--werror", "-Dbuildtype=release", str(BUILD)], gcc))
+    elif not (BUILD / "test").is_dir():  # made by examples/quickstart.sh, which needs no tests
+        steps.append(("setup-release", ["meson", "configure", "-Dtests=auto", "-Dwerror=true", str(BUILD)], gcc))
     if not (SANITIZED / "build.ninja").exists():
         steps.append(("setup-sanitized", ["meson", "setup", "--werror", "-Dbuildtype=debugoptimized", "-Doptimization=1",
                                           "-Db_sanitize=address,undefined", "-Db_lundef=false", "-Dfuzz=enabled",
