@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+// Store: guest images by name on disk, their parts by digest. The format is described in libsandforge/doc/image.md.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.hpp"
+#include "image/manifest.hpp"
+
+namespace sandforge::image {
+
+// What a boot needs of an image. The paths are blobs of the store: read-only, never changed, only ever removed.
+struct BootFiles {
+  std::string name;
+  std::string digest;  // "sha256:…"
+  std::string kernel_release;
+  std::filesystem::path kernel;   // vmlinux, ELF64 with the PVH note
+  std::filesystem::path modules;  // cpio newc: /modules/order and the files it lists
+  std::filesystem::path root;     // EROFS
+};
+
+// $SANDFORGE_IMAGE_DIR; else /var/lib/sandforge/images for root; else sandforge/images in $XDG_STATE_HOME or
+// ~/.local/state. Empty when none of them is set. Reads the environment.
+std::filesystem::path default_image_dir();
+
+// [a-z0-9][a-z0-9._-]{0,63}
+bool is_valid_name(std::string_view name) noexcept;
+
+// One store. Holds no descriptor: each call takes the store's lock for its own duration (shared to read, exclusive to
+// write), so any number of processes may use one directory. Values only; any thread. All calls block on the disk.
+class Store {
+ public:
+  // With `create` the directory is made when missing (0755), else a missing one is not_found "image_missing".
+  static base::Result<Store> open(std::filesystem::path dir, bool create);
+
+  // The parts of an image, checked for presence and size only (microseconds). The files may be unlinked by `remove`
+  // at any later time: whoever uses them opens them at once; an open file stays whole.
+  // Errors: invalid_argument (name), not_found "image_missing", corrupt "image_corrupt".
+  base::Result<BootFiles> resolve(std::string_view name) const;
+  base::Result<Manifest> manifest(std::string_view name) const;
+  // Every image whose manifest can be read, by name; damaged ones are left out: `inspect` says what is wrong.
+  base::Result<std::vector<Manifest>> list() const;
+  // Reads every blob and compares its digest. Errors: as resolve.
+  base::Result<Manifest> inspect(std::string_view name) const;
+  // Removes the name, and blobs that no other manifest names.
+  base::Status remove(std::string_view name);
+
+  // Moves `file` (on the store's own file system, see make_temp_dir) to the blobs under its digest and answers it.
+  base::Result<Blob> put_blob(const std::filesystem::path& file);
+  // Names what was put before; replaces an image of that name, and removes blobs that nothing names any more.
+  // A blob that went missing meanwhile is an error.
+  base::Status put(const Manifest& manifest);
+
+  // A new directory in <dir>/tmp, 0700. Its owner removes it; what a killed process left is removed by the next call
+  // (each directory is flocked while its maker lives).
+  base::Result<class TempDir> make_temp_dir() const;
+
+  const std::filesystem::path& dir() const noexcept { return dir_; }
+  std::filesystem::path blob_path(std::string_view digest) const;
+
+ private:
+  explicit Store(std::filesystem::path dir) : dir_(std::move(dir)) {}
+  base::Result<Manifest> read_manifest(std::string_view name) const;
+  base::Status check_sizes(const Manifest& manifest) const;
+  void collect_garbage() const;
+
+  std::filesystem::path dir_;
+};
+
+// The initrd of a boot: the agent archive and the image's modules archive, both cpio newc, one after the other.
+// Written once to `cache_dir` (created when missing) under the digest of its parts; later calls answer the path after
+// hashing the agent only. Safe to call from several processes at once. Errors: not_found (agent), exhausted (disk).
+base::Result<std::filesystem::path> make_initrd(const BootFiles& files, const std::filesystem::path& agent_binary,
+                                                const std::filesystem::path& cache_dir);
+
+}  // namespace sandforge::image
