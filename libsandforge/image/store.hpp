@@ -9,7 +9,9 @@
 #include <vector>
 
 #include "base/result.hpp"
+#include "image/file_io.hpp"
 #include "image/manifest.hpp"
+#include "image/temp_dir.hpp"
 
 namespace sandforge::image {
 
@@ -30,6 +32,13 @@ std::filesystem::path default_image_dir();
 // [a-z0-9][a-z0-9._-]{0,63}
 bool is_valid_name(std::string_view name) noexcept;
 
+// New parts for Store::put, on the store's own file system (see make_temp_dir); empty: none.
+struct PartFiles {
+  std::filesystem::path kernel;
+  std::filesystem::path modules;
+  std::filesystem::path root;
+};
+
 // One store. Holds no descriptor: each call takes the store's lock for its own duration (shared to read, exclusive to
 // write), so any number of processes may use one directory. Values only; any thread. All calls block on the disk.
 class Store {
@@ -49,23 +58,25 @@ class Store {
   // Removes the name, and blobs that no other manifest names.
   base::Status remove(std::string_view name);
 
-  // Moves `file` (on the store's own file system, see make_temp_dir) to the blobs under its digest and answers it.
-  base::Result<Blob> put_blob(const std::filesystem::path& file);
-  // Names what was put before; replaces an image of that name, and removes blobs that nothing names any more.
-  // A blob that went missing meanwhile is an error.
-  base::Status put(const Manifest& manifest);
+  // Moves the parts into the store and names them, in one step: a manifest never names what is not there. Fills in the
+  // manifest's blobs for the paths given; a path left empty means that the manifest names a blob of the store already
+  // (not_found "image_missing" when it went away meanwhile). Replaces an image of that name. Answers the manifest.
+  base::Result<Manifest> put(Manifest manifest, const PartFiles& files);
 
-  // A new directory in <dir>/tmp, 0700. Its owner removes it; what a killed process left is removed by the next call
-  // (each directory is flocked while its maker lives).
-  base::Result<class TempDir> make_temp_dir() const;
+  // A new directory in <dir>/tmp; removes those that killed processes left there.
+  base::Result<TempDir> make_temp_dir() const;
 
   const std::filesystem::path& dir() const noexcept { return dir_; }
   std::filesystem::path blob_path(std::string_view digest) const;
 
  private:
   explicit Store(std::filesystem::path dir) : dir_(std::move(dir)) {}
+  base::Result<FileLock> lock(FileLock::Mode mode) const;
+  std::filesystem::path manifest_path(std::string_view name) const;
+  // The four below: the caller holds the lock.
   base::Result<Manifest> read_manifest(std::string_view name) const;
-  base::Status check_sizes(const Manifest& manifest) const;
+  base::Status check_size(const Manifest& manifest, std::string_view part, const Blob& blob) const;
+  base::Status take_blob(const std::filesystem::path& file, const Blob& blob) const;
   void collect_garbage() const;
 
   std::filesystem::path dir_;
