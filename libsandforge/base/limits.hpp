@@ -52,5 +52,18 @@ inline constexpr std::int64_t kShutdownGraceMs = 200;  // for the agent to sync 
 // Images
 inline constexpr std::uint64_t kImportBytesMax = 64 * kGiB;
 inline constexpr std::size_t kImageNameMax = 64;
+inline constexpr std::size_t kImageWordMax = 128;                   // a kernel release, a module, a package
+inline constexpr std::size_t kManifestBytesMax = 256 * kKiB;
+inline constexpr std::size_t kRecipeBytesMax = 1 * kMiB;
+inline constexpr std::size_t kRecipeListMax = 1024;                 // packages, modules, files, links, mirrors
+inline constexpr std::size_t kRecipeContentMax = 64 * kKiB;         // of all its files together; one argument carries it
+inline constexpr std::uint64_t kAgentBytesMax = 16 * kMiB;
+inline constexpr std::uint64_t kKernelBytesMax = 1 * kGiB;
+inline constexpr std::uint64_t kModuleBytesMax = 64 * kMiB;         // one
+inline constexpr std::uint64_t kModulesBytesMax = 512 * kMiB;       // their archive
+inline constexpr std::size_t kOciJsonMax = 4 * kMiB;                // index or manifest
+inline constexpr std::size_t kOciLayersMax = 256;
+inline constexpr std::uint64_t kImportEntriesMax = 5'000'000;
+inline constexpr std::size_t kImportDepthMax = 512;                 // directories within directories
 
 }  // namespace sandforge::limits
