@@ -2,6 +2,10 @@
 #include "image/toml_reader.hpp"
 
 #include <fmt/format.h>
+// The packaged library is built with exceptions; the headers alone can do without.
+#undef TOML_SHARED_LIB
+#undef TOML_HEADER_ONLY
+#define TOML_HEADER_ONLY 1
 #define TOML_EXCEPTIONS 0
 #include <toml++/toml.h>
 

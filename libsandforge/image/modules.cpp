@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "image/modules.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/limits.hpp"
+#include "image/bzimage.hpp"
+#include "image/cpio.hpp"
+#include "image/file_io.hpp"
+#include "image/kernel.hpp"
+#include "image/tool.hpp"
+
+namespace sandforge::image {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+// "virtio_ring.ko.xz" gives "virtio_ring".
+std::string stem_of(const fs::path& file) {
+  const std::string name = file.filename().string();
+  return name.substr(0, name.find('.'));
+}
+
+base::Result<std::string> read_module(const fs::path& file, const fs::path& temp) {
+  const std::string extension = file.extension().string();
+  if (extension == ".ko") return read_file(file, limits::kModuleBytesMax);
+  const fs::path plain = temp / "module.ko";
+  const Compression compression = extension == ".xz"    ? Compression::Xz
+                                  : extension == ".zst" ? Compression::Zstd
+                                                        : Compression::Gzip;
+  SANDFORGE_TRY_STATUS(decompress(compression, file, plain));
+  return read_file(plain, limits::kModuleBytesMax);
+}
+
+}  // namespace
+
+std::vector<fs::path> parse_show_depends(std::string_view output) {
+  constexpr std::string_view kInsmod = "insmod ";
+  std::vector<fs::path> files;
+  while (!output.empty()) {
+    std::string_view line = output.substr(0, output.find('\n'));
+    output.remove_prefix(std::min(line.size() + 1, output.size()));
+    if (!line.starts_with(kInsmod)) continue;
+    line.remove_prefix(kInsmod.size());
+    files.emplace_back(line.substr(0, line.find(' ')));  // options may follow
+  }
+  return files;
+}
+
+base::Result<ModuleArchive> archive_modules(const fs::path& tree, std::string_view release,
+                                            const std::vector<std::string>& wanted, const fs::path& temp) {
+  ToolRun depmod{.tool = kDepmod, .args = {"-b", tree.string(), std::string(release)}};
+  SANDFORGE_TRY(const std::string ignored, run_tool(depmod));
+
+  // An empty configuration: the host's own would decide what a guest loads.
+  const fs::path config = temp / "modprobe.d";
+  SANDFORGE_TRY_STATUS(make_dirs(config));
+  std::vector<fs::path> files;
+  std::string absent;
+  for (const std::string& name : wanted) {
+    ToolRun modprobe{.tool = kModprobe,
+                     .args = {"-C", config.string(), "-d", tree.string(), "-S", std::string(release), "--show-depends",
+                              "--", name}};
+    const auto output = run_tool(modprobe);
+    if (!output && output.error().reason != "tool_failed") return output.error();
+    if (!output) absent += (absent.empty() ? "" : ", ") + name;
+    if (!output) continue;
+    for (fs::path& file : parse_show_depends(output.value())) {
+      if (std::find(files.begin(), files.end(), file) == files.end()) files.push_back(std::move(file));
+    }
+  }
+  if (!absent.empty()) {
+    return base::make_error(base::Code::NotFound, "module_missing",
+                            fmt::format("kernel {} has neither as module nor built in: {}", release, absent),
+                            "use a kernel that has them");
+  }
+
+  ModuleArchive result;
+  CpioWriter archive;
+  std::string order;
+  for (const fs::path& file : files) {
+    result.names.push_back(fmt::format("{:02}-{}.ko", result.names.size(), stem_of(file)));
+    order += result.names.back() + "\n";
+  }
+  archive.directory("modules");
+  archive.file("modules/order", order);
+  std::uint64_t total = 0;
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    SANDFORGE_TRY(const std::string content, read_module(files[i], temp));
+    total += content.size();
+    if (total > limits::kModulesBytesMax) {
+      return base::make_error(base::Code::Exhausted, "modules_too_large", "the kernel modules are too large together");
+    }
+    archive.file("modules/" + result.names[i], content);
+  }
+  result.cpio = std::move(archive).finish();
+  return result;
+}
+
+}  // namespace sandforge::image

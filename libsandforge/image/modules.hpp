@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// Kernel modules of a guest: which files, in which order, as the archive that goes into the initrd.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.hpp"
+
+namespace sandforge::image {
+
+struct ModuleArchive {
+  std::string cpio;                // modules/order, modules/NN-name.ko
+  std::vector<std::string> names;  // in load order, as in modules/order
+};
+
+// What `modprobe --show-depends` prints: the paths of its insmod lines, in order. Built-in modules give none.
+std::vector<std::filesystem::path> parse_show_depends(std::string_view output);
+
+// Finds `wanted` and what they need in <tree>/lib/modules/<release>, which it indexes anew (depmod). Modules that are
+// built into the kernel are left out; others that do not exist are an error that names all of them. `temp` is for
+// intermediate files. BLOCKS. Errors: not_found "module_missing"; those of run_tool.
+base::Result<ModuleArchive> archive_modules(const std::filesystem::path& tree, std::string_view release,
+                                            const std::vector<std::string>& wanted,
+                                            const std::filesystem::path& temp);
+
+}  // namespace sandforge::image
