@@ -30,6 +30,8 @@ std::vector<std::string> mkfs_args(Times times, const fs::path& image, const fs:
   args.push_back(fmt::format("-T{}", kSourceDateEpoch));
   // After -T, of which the superblock's own time is left then.
   if (times == Times::Kept) args.emplace_back("--preserve-mtime");
+  // The guest mounts its own there.
+  args.emplace_back("--exclude-regex=^/?(dev|proc|run|sys)/.");
   if (all_root) args.emplace_back("--all-root");
   args.push_back(image.string());
   args.push_back(tree.string());
