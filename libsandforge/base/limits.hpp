@@ -44,6 +44,18 @@ inline constexpr std::size_t kControlPayloadMax = 16 * kKiB;     // Hello, Welco
 inline constexpr std::size_t kRequestMax = kExecBytesMax + 64 * kKiB;  // Open
 inline constexpr std::size_t kStreamsMax = 1024;                // at once, per sandbox
 inline constexpr std::uint32_t kStreamWindow = 256 * kKiB;      // credit per stream, channel and direction
+inline constexpr std::size_t kSessionSendMax = 256 * kKiB;      // stream data waiting to be sent, per session
+inline constexpr std::size_t kSessionSendTurn = kFramePayloadMax;  // of it for one stream at its turn, when others wait
+inline constexpr std::size_t kSessionBacklogMax = 4 * kMiB;     // all that waits to be sent; beyond it no open()
+inline constexpr std::size_t kReceiveChunk = 256 * kKiB;        // one read of a session
+inline constexpr std::size_t kPongsPendingMax = 64;             // pings of a peer that does not read the answers
+inline constexpr std::uint32_t kCreditMax = 1u << 31;           // that a peer may have given and we not used
+
+// The fake backend's guest
+inline constexpr std::uint64_t kFakeFileBytesMax = 256 * kMiB;  // all of its files
+inline constexpr std::size_t kFakeNodesMax = 100'000;           // files and directories
+inline constexpr std::size_t kFakeScriptMax = 64 * kKiB;        // one sh -c script
+inline constexpr std::size_t kFakeShellStepsMax = 100'000;      // commands that one script may run
 
 // Time
 inline constexpr std::int64_t kBootTimeoutMs = 120'000;

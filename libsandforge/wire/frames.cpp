@@ -35,12 +35,22 @@ void append_frame(std::string& out, FrameType type, std::uint8_t flags, std::uin
 }
 
 void FrameParser::feed(std::string_view bytes) {
+  if (bytes.empty()) return;
+  std::memcpy(room(bytes.size()).data(), bytes.data(), bytes.size());
+  commit(bytes.size());
+}
+
+std::span<char> FrameParser::room(std::size_t bytes) {
   if (offset_ > 0) {
-    buffer_.erase(0, offset_);
+    std::memmove(buffer_.data(), buffer_.data() + offset_, end_ - offset_);
+    end_ -= offset_;
     offset_ = 0;
   }
-  buffer_.append(bytes);
+  if (buffer_.size() - end_ < bytes) buffer_.resize(end_ + bytes);
+  return std::span<char>(buffer_).subspan(end_);
 }
+
+void FrameParser::commit(std::size_t count) { end_ += std::min(count, buffer_.size() - end_); }
 
 base::Result<FrameParser::Next> FrameParser::next() {
   const auto corrupt = [this](const char* what) {
@@ -48,7 +58,7 @@ base::Result<FrameParser::Next> FrameParser::next() {
     return base::make_error(base::Code::Corrupt, "bad_frame", std::string("wire protocol: ") + what);
   };
   if (broken_) return corrupt("the stream was broken before");
-  const std::string_view rest = std::string_view(buffer_).substr(offset_);
+  const std::string_view rest = std::string_view(buffer_).substr(offset_, end_ - offset_);
   if (rest.size() < limits::kFrameHeader) return Next{};
 
   FrameHeader header;

@@ -71,6 +71,10 @@ class FrameParser {
  public:
   // Takes bytes as they come.
   void feed(std::string_view bytes);
+  // The same without a copy: room() gives space for at least `bytes` (borrowed until the next call), a read goes into
+  // it, and commit() tells how many of its first bytes are real.
+  std::span<char> room(std::size_t bytes);
+  void commit(std::size_t count);
   // The next whole frame, or an empty optional-like `has_frame == false`. Corrupt: unknown type, reserved bytes not
   // zero, length over the cap, channel over kChannelMax; the connection is then of no use and the error sticks.
   struct Next {
@@ -80,8 +84,9 @@ class FrameParser {
   base::Result<Next> next();
 
  private:
-  std::string buffer_;
+  std::string buffer_;      // its size is the space, end_ the fill: space is zeroed once, not for every read
   std::size_t offset_ = 0;  // of the first byte that was not handed out
+  std::size_t end_ = 0;     // behind the last byte that came
   bool broken_ = false;
 };
 
