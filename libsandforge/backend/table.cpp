@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The one explicit table of backends.
 #include "backend/backend.hpp"
+#include "backend/fake/fake_backend.hpp"
 
 namespace sandforge::backend {
 
 std::vector<std::unique_ptr<Backend>> make_backends() {
   std::vector<std::unique_ptr<Backend>> backends;
+  backends.push_back(make_fake_backend());
   return backends;
 }
 

@@ -106,6 +106,7 @@ void EventLoop::run() {
   impl_->thread = std::this_thread::get_id();
   impl_->context.run();
   impl_->thread = std::thread::id();
+  impl_->context.restart();  // only now: a stop() that came before run() must not be lost
 }
 void EventLoop::stop() { impl_->context.stop(); }
 void EventLoop::post(Task task) { asio::post(impl_->context, std::move(task)); }

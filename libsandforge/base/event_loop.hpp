@@ -39,7 +39,8 @@ class EventLoop {
   EventLoop(const EventLoop&) = delete;
   EventLoop& operator=(const EventLoop&) = delete;
 
-  // Runs callbacks on the calling thread until stop(). Work posted after stop() is destroyed with the loop, not run.
+  // Runs callbacks on the calling thread until stop(); at once back when stop() came before. Work posted after stop()
+  // waits for another run(), or is destroyed with the loop.
   void run();
   // Any thread.
   void stop();

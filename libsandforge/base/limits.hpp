@@ -56,6 +56,7 @@ inline constexpr std::uint64_t kFakeFileBytesMax = 256 * kMiB;  // all of its fi
 inline constexpr std::size_t kFakeNodesMax = 100'000;           // files and directories
 inline constexpr std::size_t kFakeScriptMax = 64 * kKiB;        // one sh -c script
 inline constexpr std::size_t kFakeShellStepsMax = 100'000;      // commands that one script may run
+inline constexpr std::size_t kFakeShellDepthMax = 32;           // sh -c in sh -c
 
 // Time
 inline constexpr std::int64_t kBootTimeoutMs = 120'000;

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the session's tests share: a loop that runs until something is true, and events that are written down.
+#pragma once
+
+#include <doctest/doctest.h>
+
+#include <array>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "agent_client/session.hpp"
+#include "base/event_loop.hpp"
+
+namespace sandforge::test {
+
+// Runs `loop` on this thread until `condition` holds; false after `limit`. Looked at every millisecond.
+inline bool run_until(base::EventLoop& loop, std::function<bool()> condition,
+                      std::chrono::milliseconds limit = std::chrono::seconds(20)) {
+  const auto give_up = std::chrono::steady_clock::now() + limit;
+  base::Subscription timer;
+  std::function<void()> look = [&] {
+    if (condition() || std::chrono::steady_clock::now() >= give_up) return loop.stop();
+    timer = loop.after(std::chrono::milliseconds(1), look);
+  };
+  loop.post(look);
+  loop.run();
+  return condition();
+}
+
+struct SessionLog final : agent_client::SessionEvents {
+  void on_ready(const wire::Hello& message) override {
+    hello = message;
+    if (when_ready) when_ready();
+  }
+  void on_lost(base::Error error) override {
+    CHECK_FALSE(lost);
+    lost = std::move(error);
+    if (when_lost) when_lost();
+  }
+  std::optional<wire::Hello> hello;
+  std::optional<base::Error> lost;
+  std::function<void()> when_ready, when_lost;
+};
+
+struct StreamLog : agent_client::StreamEvents {
+  void on_meta(std::string_view payload) override { meta = std::string(payload); }
+  void on_data(std::uint8_t channel, std::string_view bytes) override {
+    data[channel].append(bytes);
+    if (consume && stream) stream->consumed(channel, bytes.size());
+    if (when_data) when_data();
+  }
+  void on_end(std::uint8_t channel) override { ended[channel] = true; }
+  void on_sendable(std::uint8_t) override {
+    ++sendable;
+    if (when_sendable) when_sendable();
+  }
+  void on_result(base::Result<wire::ResultHeader> end) override {
+    CHECK_FALSE(result);
+    result.emplace(std::move(end));
+    if (when_result) when_result();
+  }
+
+  bool ok() const { return result && *result && result->value().code == base::Code::Ok; }
+  wire::ExecResult exec() const {
+    REQUIRE(ok());
+    auto decoded = wire::decode<wire::ExecResult>(result->value().body);
+    REQUIRE(decoded);
+    return decoded.value();
+  }
+
+  std::unique_ptr<agent_client::Stream> stream;
+  bool consume = true;
+  std::optional<std::string> meta;
+  std::array<std::string, 3> data;
+  std::array<bool, 3> ended{};
+  int sendable = 0;
+  std::optional<base::Result<wire::ResultHeader>> result;
+  std::function<void()> when_data, when_sendable, when_result;
+};
+
+inline wire::ExecRequest exec_of(std::vector<std::string> argv) {
+  wire::ExecRequest request;
+  request.argv = std::move(argv);
+  return request;
+}
+
+}  // namespace sandforge::test
