@@ -237,10 +237,15 @@ void FakeAgent::frame(wire::FrameType type, std::uint8_t flags, const Stream& st
   wire::append_frame(out_, type, flags, stream.id, payload);
 }
 
+// Begins behind the stream with which out() became full last time, so that none is starved.
 bool FakeAgent::advance() {
   bool again = false;
-  for (auto at = streams_.begin(); at != streams_.end();) {
+  auto at = streams_.upper_bound(served_last_);
+  for (std::size_t left = streams_.size(); left > 0; --left) {
+    if (at == streams_.end()) at = streams_.begin();
+    const bool had_room = out_.size() < limits::kSessionSendMax;
     again |= advance_stream(*at->second);
+    if (had_room && out_.size() >= limits::kSessionSendMax) served_last_ = at->first;
     at = at->second->gone ? streams_.erase(at) : std::next(at);
   }
   return again;

@@ -70,6 +70,7 @@ class FakeAgent {
   std::string out_;
   bool welcomed_ = false;
   std::uint32_t last_id_ = 0;
+  std::uint32_t served_last_ = 0;
   std::map<std::uint32_t, std::unique_ptr<Stream>> streams_;
 };
 

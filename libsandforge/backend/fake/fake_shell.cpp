@@ -39,7 +39,7 @@ class Parser {
       } else if (take(";") || take("\n")) {
         finish(";");
       } else if (!take_redirect() && !take_word()) {
-        fault = std::string("the fake shell does not know '") + rest_.front() + "'";
+        fault = "the fake shell does not know '" + std::string(rest_.substr(0, 1)) + "'";
       }
     }
     finish(";");

@@ -33,6 +33,7 @@ struct RawPeer {
     int ends[2];
     REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) == 0);
     socket.reset(ends[1]);
+    log.loop = &loop;
     session = agent_client::start_session(loop, base::UniqueFd(ends[0]), {"entropy", "name", ""}, log);
   }
 
@@ -52,7 +53,7 @@ struct RawPeer {
     int turns = 0;
     std::function<void()> next = [&] { ++turns > 6 ? loop.stop() : loop.post(next); };
     loop.post(next);
-    loop.run();
+    while (turns <= 6) loop.run();  // events stop it early
   }
   void ready() {
     say(hello_of());
@@ -85,6 +86,7 @@ struct RawPeer {
 
   std::unique_ptr<StreamLog> open(std::string request) {
     auto events = std::make_unique<StreamLog>();
+    events->loop = &loop;
     auto stream = session->open(std::move(request), *events);
     REQUIRE(stream);
     events->stream = std::move(stream).value();
