@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/channel.hpp"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <linux/vm_sockets.h>
+
+#include "agent/clock.hpp"
+
+namespace sandforge::agent {
+
+namespace {
+base::Status make_nonblocking(int fd) {
+  const int flags = ::fcntl(fd, F_GETFL);
+  if (flags < 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0) return base::os_error("fcntl");
+  return {};
+}
+}  // namespace
+
+Channel::~Channel() {
+  if (fd_) loop_.remove(fd_.get());
+  if (listener_) loop_.remove(listener_.get());
+}
+
+base::Status Channel::start(Kind kind, base::UniqueFd fd) {
+  kind_ = kind;
+  SANDFORGE_TRY_STATUS(make_nonblocking(fd.get()));
+  in_.resize(kReadSize);
+  if (kind == Kind::Listener) {
+    listener_ = std::move(fd);
+    return loop_.add(listener_.get(), EPOLLIN, [this](std::uint32_t) { accept_connection(); });
+  }
+  fd_ = std::move(fd);
+  SANDFORGE_TRY_STATUS(
+      loop_.add(fd_.get(), EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, [this](std::uint32_t) { pump(); }));
+  pump();
+  return {};
+}
+
+void Channel::accept_connection() {
+  base::UniqueFd fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  if (!fd) return;
+  go_down();
+  if (fd_) loop_.remove(fd_.get());
+  fd_ = std::move(fd);
+  const base::Status added =
+      loop_.add(fd_.get(), EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, [this](std::uint32_t) { pump(); });
+  if (!added) {
+    fd_.reset();
+    return;
+  }
+  pump();
+}
+
+bool Channel::port_has_host() const {
+  pollfd state{fd_.get(), POLLIN, 0};
+  return ::poll(&state, 1, 0) >= 0 && (state.revents & POLLHUP) == 0;
+}
+
+void Channel::pump() {
+  if (kind_ == Kind::Port) {
+    const bool host = port_has_host();
+    if (!host) {
+      // What the gone host had sent is of no use to the next one.
+      while (::read(fd_.get(), in_.data(), in_.size()) > 0) {
+      }
+      go_down();
+      return;
+    }
+  }
+  if (!fd_ || ended_) return;
+  if (!up_) go_up();
+  read_input();
+  flush();
+}
+
+void Channel::read_input() {
+  while (fd_ && up_) {
+    const ssize_t n = ::read(fd_.get(), in_.data(), in_.size());
+    if (n > 0) {
+      if (!ignoring_) events_.received(std::string_view(in_).substr(0, static_cast<std::size_t>(n)));
+      continue;
+    }
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && errno == EAGAIN) return;
+    go_down();
+  }
+}
+
+void Channel::go_up() {
+  up_ = true;
+  ignoring_ = false;
+  events_.connected();
+}
+
+void Channel::go_down() {
+  if (!up_) return;
+  up_ = false;
+  ignoring_ = false;
+  was_congested_ = false;
+  out_.clear();
+  out_offset_ = 0;
+  if (kind_ != Kind::Port) {
+    loop_.remove(fd_.get());
+    fd_.reset();
+    ended_ = kind_ == Kind::Given;
+  }
+  events_.disconnected();
+}
+
+void Channel::drop() {
+  if (kind_ == Kind::Port) {
+    ignoring_ = true;
+    out_.clear();
+    out_offset_ = 0;
+    return;
+  }
+  go_down();
+}
+
+void Channel::send(std::string_view bytes) {
+  if (!up_ || ignoring_) return;
+  out_.append(bytes);
+  was_congested_ = was_congested_ || congested();
+  // Frames of one round leave in one write: each write to a port costs the guest an exit.
+  if (flush_deferred_) return;
+  flush_deferred_ = true;
+  loop_.defer([this] {
+    flush_deferred_ = false;
+    flush();
+  });
+}
+
+void Channel::flush() {
+  while (fd_ && up_ && !flushed()) {
+    const ssize_t n = ::write(fd_.get(), out_.data() + out_offset_, out_.size() - out_offset_);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && errno == EAGAIN) break;
+    if (n < 0) {
+      // A port says so when the host closed its end; the watch tells it too.
+      if (kind_ != Kind::Port) go_down();
+      return;
+    }
+    out_offset_ += static_cast<std::size_t>(n);
+  }
+  if (flushed()) {
+    out_.clear();
+    out_offset_ = 0;
+  } else if (out_offset_ > kHighWater) {
+    out_.erase(0, out_offset_);
+    out_offset_ = 0;
+  }
+  if (was_congested_ && out_.size() - out_offset_ <= kHighWater / 2) {
+    was_congested_ = false;
+    events_.drained();
+  }
+}
+
+void Channel::flush_blocking(int timeout_ms) {
+  const std::int64_t deadline = monotonic_ns() + static_cast<std::int64_t>(timeout_ms) * 1'000'000;
+  flush();
+  while (fd_ && up_ && !flushed()) {
+    const std::int64_t left_ms = (deadline - monotonic_ns()) / 1'000'000;
+    pollfd room{fd_.get(), POLLOUT, 0};
+    if (left_ms <= 0 || ::poll(&room, 1, static_cast<int>(left_ms)) <= 0 || (room.revents & POLLHUP) != 0) return;
+    flush();
+  }
+}
+
+base::Result<base::UniqueFd> listen_vsock(std::uint32_t port) {
+  base::UniqueFd fd(::socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!fd) return base::os_error("socket(AF_VSOCK)");
+  sockaddr_vm address{};
+  address.svm_family = AF_VSOCK;
+  address.svm_cid = VMADDR_CID_ANY;
+  address.svm_port = port;
+  if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
+    return base::os_error("bind(AF_VSOCK)");
+  }
+  if (::listen(fd.get(), 4) != 0) return base::os_error("listen(AF_VSOCK)");
+  return fd;
+}
+
+}  // namespace sandforge::agent

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+// Channel: the byte stream to the host, over a virtio-serial port, a vsock listener or a descriptor that was handed in.
+//
+//            host opens its end                 host closes its end, or the peer broke the protocol
+//      down ---------------------> up (connected()) ---------------------> down (disconnected())
+//
+// A virtio-serial port is one descriptor for all connections; whether the host has its end open is seen as POLLHUP. It
+// is watched edge-triggered, since POLLHUP stays set while nobody is there and a level-triggered watch would spin.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "agent/loop.hpp"
+#include "base/result.hpp"
+#include "base/unique_fd.hpp"
+
+namespace sandforge::agent {
+
+class ChannelEvents {
+ public:
+  virtual ~ChannelEvents() = default;
+  virtual void connected() = 0;
+  virtual void received(std::string_view bytes) = 0;
+  // Room in the output queue after congested() was true.
+  virtual void drained() = 0;
+  virtual void disconnected() = 0;
+};
+
+class Channel {
+ public:
+  enum class Kind : std::uint8_t {
+    Port,      // virtio-serial: reconnects on the same descriptor
+    Listener,  // vsock: one connection at a time, a newer one replaces the older
+    Given,     // a connected descriptor: its end is the end of the channel
+  };
+
+  Channel(Loop& loop, ChannelEvents& events) : loop_(loop), events_(events) {}
+  ~Channel();
+  Channel(const Channel&) = delete;
+  Channel& operator=(const Channel&) = delete;
+
+  // `fd` is non-blocking afterwards. The first connected() may come before this returns.
+  base::Status start(Kind kind, base::UniqueFd fd);
+
+  // Queues whole frames; written as the host takes them. Dropped while down.
+  void send(std::string_view bytes);
+  // More than kHighWater bytes wait: whoever can wait should stop producing until drained().
+  bool congested() const noexcept { return out_.size() - out_offset_ > kHighWater; }
+  // Nothing waits to be written.
+  bool flushed() const noexcept { return out_offset_ == out_.size(); }
+  // BLOCKS until the host took everything, for at most `timeout_ms`. For the last answer before the guest ends.
+  void flush_blocking(int timeout_ms);
+  // Ends the connection. A port cannot be hung up from inside: it ignores all until the host closes its end.
+  void drop();
+  bool up() const noexcept { return up_; }
+  // Of a Given channel whose peer is gone: there will be no other connection.
+  bool finished() const noexcept { return kind_ == Kind::Given && ended_; }
+
+ private:
+  static constexpr std::size_t kHighWater = 512 * 1024;
+  static constexpr std::size_t kReadSize = 64 * 1024;
+
+  void accept_connection();
+  void pump();
+  void read_input();
+  void flush();
+  void go_up();
+  void go_down();
+  bool port_has_host() const;
+
+  Loop& loop_;
+  ChannelEvents& events_;
+  Kind kind_ = Kind::Given;
+  base::UniqueFd listener_;
+  base::UniqueFd fd_;
+  bool up_ = false;
+  bool ignoring_ = false;  // after drop() on a port
+  bool ended_ = false;
+  bool was_congested_ = false;
+  bool flush_deferred_ = false;
+  std::string in_;
+  std::string out_;
+  std::size_t out_offset_ = 0;
+};
+
+// Waits until the port of this name is there, at most `timeout_ms`, and opens it. `uevents` from open_uevents().
+base::Result<base::UniqueFd> open_virtio_port(int uevents, std::string_view name, int timeout_ms);
+// A vsock listener for the host's connections.
+base::Result<base::UniqueFd> listen_vsock(std::uint32_t port);
+
+}  // namespace sandforge::agent

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+// sandforge-agent: /init of the guest. With --no-init an ordinary process that serves one given descriptor, for tests.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <charconv>
+#include <cstring>
+#include <optional>
+#include <string_view>
+
+#include "agent/agent.hpp"
+#include "agent/console.hpp"
+#include "agent/init/boot.hpp"
+
+namespace {
+
+using namespace sandforge;
+
+constexpr const char* kUsage =
+    "usage: sandforge-agent --no-init --channel-fd N --root DIR [--cgroup DIR]\n"
+    "       (without arguments it is the first process of a guest)\n";
+
+struct CommandLine {
+  int channel_fd = -1;
+  agent::AgentOptions options;
+};
+
+// Nothing but the four options, all but --cgroup required.
+std::optional<CommandLine> parse(int argc, char** argv) {
+  CommandLine line;
+  line.options = {"", "", false};
+  bool no_init = false;
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view option = argv[i];
+    if (option == "--no-init") {
+      no_init = true;
+      continue;
+    }
+    if (++i >= argc) return std::nullopt;
+    const std::string_view value = argv[i];
+    if (option == "--channel-fd") {
+      const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), line.channel_fd);
+      if (error != std::errc() || end != value.data() + value.size()) return std::nullopt;
+    } else if (option == "--root") {
+      line.options.root_path = value;
+    } else if (option == "--cgroup") {
+      line.options.cgroup_path = value;
+    } else {
+      return std::nullopt;
+    }
+  }
+  if (!no_init || line.channel_fd < 0 || line.options.root_path.empty()) return std::nullopt;
+  return line;
+}
+
+int run_as_process(int argc, char** argv, agent::Console& console) {
+  auto line = parse(argc, argv);
+  if (!line) {
+    [[maybe_unused]] const auto ignored = ::write(2, kUsage, std::strlen(kUsage));
+    return 2;
+  }
+  ::fcntl(line->channel_fd, F_SETFD, FD_CLOEXEC);
+  agent::Agent agent(console, std::move(line->options));
+  base::Status status = agent.open();
+  if (status) status = agent.run(agent::Channel::Kind::Given, base::UniqueFd(line->channel_fd));
+  if (status) return 0;
+  console.line(status.error().message);
+  return 1;
+}
+
+[[noreturn]] void run_as_init(agent::Console& console) {
+  auto booted = agent::boot(console);
+  if (booted) {
+    agent::Agent agent(console, agent::AgentOptions{agent::kNewRoot, agent::kCgroupMount, true});
+    base::Status status = agent.open();
+    if (status) status = agent.run(booted.value().channel_kind, std::move(booted.value().channel));
+    if (!status) console.line("failed: " + status.error().message);
+  } else {
+    console.line("boot failed: " + booted.error().message);
+  }
+  // The first process must not end: that would be a kernel panic instead of a stop.
+  agent::power_off(console);
+  while (true) ::pause();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  agent::Console console(2);
+  if (::getpid() == 1 && argc == 1) run_as_init(console);
+  return run_as_process(argc, argv, console);
+}

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// Workers: the threads on which everything runs that may block in a file system of the guest. A bounded number; what
+// comes while all are busy waits in a queue. They are detached: a thread stuck in a dead mount must not hold the rest.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+
+namespace sandforge::agent {
+
+class Workers {
+ public:
+  using Job = std::function<void()>;
+  static constexpr std::size_t kThreadsMax = 24;
+
+  Workers();
+  // Any thread. The job may outlive this object and must own what it uses; it comes back by Loop::post.
+  void submit(Job job);
+
+ private:
+  struct Shared;
+  static void* thread_main(void* shared);
+
+  std::shared_ptr<Shared> shared_;
+};
+
+}  // namespace sandforge::agent
