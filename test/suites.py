@@ -150,6 +150,10 @@ def suites(full: bool) -> list[Suite]:
         Suite("style", [python, "test/style/check.py"], 60, "plain"),
         Suite("unit", [str(BUILD / "test/unit/unit-tests")], 300, "doctest"),
         Suite("unit-sanitized", [str(SANITIZED / "test/unit/unit-tests")], 600, "doctest", sanitizer),
+        Suite("agent", [python, "test/integration/agent_test.py", str(BUILD / "libsandforge/agent/sandforge-agent")],
+              300, "unittest"),
+        Suite("agent-sanitized", [python, "test/integration/agent_test.py",
+                                  str(SANITIZED / "test/integration/sandforge-agent-checked")], 600, "unittest", sanitizer),
     ]
     return table
 

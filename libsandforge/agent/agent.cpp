@@ -96,23 +96,22 @@ base::Result<std::shared_ptr<Operation>> Agent::make_operation(const wire::Open&
       SANDFORGE_TRY_STATUS(check_exec(request));
       return std::shared_ptr<agent::Operation>(std::make_shared<Task>(tasks_, stream, std::move(request)));
     }
-    case Operation::FileRead:
-      return file_operation(files_, stream, open.request, Content::FromFile, &read_file);
+    case Operation::FileRead: return file_operation(files_, stream, open.request, Content::FromFile, &read_file);
     case Operation::FileWrite: return file_operation(files_, stream, open.request, Content::ToFile, &write_file);
-    case Operation::FileList:
-      return file_operation(files_, stream, open.request, Content::Records, &list_directory);
+    case Operation::FileList: return file_operation(files_, stream, open.request, Content::Records, &list_directory);
     case Operation::FileStat: return file_operation(files_, stream, open.request, Content::None, &stat_path);
     case Operation::FileRemove: return file_operation(files_, stream, open.request, Content::None, &remove_path);
     case Operation::FileRename: return file_operation(files_, stream, open.request, Content::None, &rename_path);
-    case Operation::MakeDirectory:
-      return file_operation(files_, stream, open.request, Content::None, &make_directory);
+    case Operation::MakeDirectory: return file_operation(files_, stream, open.request, Content::None, &make_directory);
     case Operation::SetClock: {
       SANDFORGE_TRY(const auto request, wire::decode<wire::ClockRequest>(open.request));
-      return instant_operation(stream, [this, request] { return own_guest([&] { return set_clock(request.realtime_ns); }); });
+      return instant_operation(stream,
+                               [this, request] { return own_guest([&] { return set_clock(request.realtime_ns); }); });
     }
     case Operation::AddEntropy: {
       SANDFORGE_TRY(const auto request, wire::decode<wire::EntropyRequest>(open.request));
-      return instant_operation(stream, [this, request] { return own_guest([&] { return add_entropy(request.entropy); }); });
+      return instant_operation(stream,
+                               [this, request] { return own_guest([&] { return add_entropy(request.entropy); }); });
     }
     case Operation::SetIdentity: {
       SANDFORGE_TRY(const auto request, wire::decode<wire::IdentityRequest>(open.request));

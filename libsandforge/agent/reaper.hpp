@@ -18,7 +18,9 @@ class Reaper {
   using Ended = std::function<void(int wait_status)>;
 
   explicit Reaper(Loop& loop) : loop_(loop) {}
-  ~Reaper() { if (signals_) loop_.remove(signals_.get()); }
+  ~Reaper() {
+    if (signals_) loop_.remove(signals_.get());
+  }
 
   // Blocks SIGCHLD for this thread and those made later. Before any other thread is made.
   base::Status open();

@@ -12,7 +12,7 @@ namespace sandforge::agent {
 
 struct DeniedCall {
   long number;
-  int error;           // what the caller sees
+  int error;  // what the caller sees
   const char* name;
   const char* reason;
 };

@@ -35,10 +35,10 @@ struct TaskContext {
   Reaper& reaper;
   Workers& workers;
   CgroupRoot& cgroups;
-  std::string root_path;             // the guest's root in the agent's view
-  int root = -1;                     // the same, open
-  int null_device = -1;              // /dev/null
-  std::vector<sock_filter> filter;   // of tasks in a container
+  std::string root_path;            // the guest's root in the agent's view
+  int root = -1;                    // the same, open
+  int null_device = -1;             // /dev/null
+  std::vector<sock_filter> filter;  // of tasks in a container
 };
 
 class Task final : public Operation, public std::enable_shared_from_this<Task> {
@@ -91,12 +91,12 @@ class Task final : public Operation, public std::enable_shared_from_this<Task> {
   std::vector<int> early_signals_;    // before the main process is known
   std::shared_ptr<Task> self_;        // from start() to the tree's end: the stream may go before
   bool cause_set_ = false;
-  bool running_ = false;     // execve is done, the pumps run
-  bool killed_ = false;      // kill_tree() was called
+  bool running_ = false;  // execve is done, the pumps run
+  bool killed_ = false;   // kill_tree() was called
   bool reaped_ = false;
   bool tree_dead_ = false;
-  bool completed_ = false;   // Result was sent
-  bool abandoned_ = false;   // stream_ must not be used
+  bool completed_ = false;  // Result was sent
+  bool abandoned_ = false;  // stream_ must not be used
 };
 
 }  // namespace sandforge::agent

@@ -29,7 +29,17 @@ struct ChildPlan {
   std::span<const sock_filter> filter;
 };
 
-enum class ChildStage : std::uint32_t { Setup, Namespaces, Root, Mounts, Identity, WorkingDirectory, Filter, Program, Interpreter };
+enum class ChildStage : std::uint32_t {
+  Setup,
+  Namespaces,
+  Root,
+  Mounts,
+  Identity,
+  WorkingDirectory,
+  Filter,
+  Program,
+  Interpreter
+};
 const char* stage_name(ChildStage stage) noexcept;
 
 //   container:  Started (with the main process's pidfd as SCM_RIGHTS), then Exited;  or Failed

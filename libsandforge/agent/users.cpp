@@ -72,7 +72,8 @@ base::Result<User> find_user(std::string_view passwd, std::string_view group, st
   }
   if (login.empty()) {
     if (!number) {
-      return base::make_error(base::Code::NotFound, "unknown_user", "no user \"" + std::string(name) + "\" in the guest",
+      return base::make_error(base::Code::NotFound, "unknown_user",
+                              "no user \"" + std::string(name) + "\" in the guest",
                               "use a name of its /etc/passwd, or a number");
     }
     user.uid = *number;

@@ -18,8 +18,8 @@ struct DeviceNode {
   const char* name;
   unsigned major_number, minor_number;
 };
-constexpr DeviceNode kNodes[] = {{"null", 1, 3}, {"zero", 1, 5}, {"full", 1, 7}, {"random", 1, 8}, {"urandom", 1, 9},
-                                 {"tty", 5, 0}};
+constexpr DeviceNode kNodes[] = {{"null", 1, 3},   {"zero", 1, 5},    {"full", 1, 7},
+                                 {"random", 1, 8}, {"urandom", 1, 9}, {"tty", 5, 0}};
 struct Link {
   const char* name;
   const char* target;
@@ -50,8 +50,8 @@ base::Status fill_dev(const std::string& dev) {
     if (::symlink(link.target, path.c_str()) != 0) return base::os_error("symlink " + path);
   }
   constexpr unsigned long kFlags = MS_NOSUID | MS_NODEV;
-  SANDFORGE_TRY_STATUS(mount_at("devpts", dev + "/pts", "devpts", MS_NOSUID | MS_NOEXEC,
-                                "newinstance,ptmxmode=0666,mode=0620,gid=5"));
+  SANDFORGE_TRY_STATUS(
+      mount_at("devpts", dev + "/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620,gid=5"));
   SANDFORGE_TRY_STATUS(mount_at("shm", dev + "/shm", "tmpfs", kFlags | MS_NOEXEC, "mode=1777"));
   SANDFORGE_TRY_STATUS(mount_at("mqueue", dev + "/mqueue", "mqueue", kFlags | MS_NOEXEC));
   if (::mount(nullptr, dev.c_str(), nullptr, MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NOEXEC, "size=64k") != 0) {
