@@ -2,11 +2,13 @@
 // The one explicit table of backends.
 #include "backend/backend.hpp"
 #include "backend/fake/fake_backend.hpp"
+#include "backend/qemu/backend.hpp"
 
 namespace sandforge::backend {
 
 std::vector<std::unique_ptr<Backend>> make_backends() {
   std::vector<std::unique_ptr<Backend>> backends;
+  backends.push_back(make_qemu_backend(qemu_options_from_environment()));
   backends.push_back(make_fake_backend());
   return backends;
 }

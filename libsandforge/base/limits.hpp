@@ -58,6 +58,10 @@ inline constexpr std::size_t kFakeScriptMax = 64 * kKiB;        // one sh -c scr
 inline constexpr std::size_t kFakeShellStepsMax = 100'000;      // commands that one script may run
 inline constexpr std::size_t kFakeShellDepthMax = 32;           // sh -c in sh -c
 
+// Backends
+inline constexpr std::size_t kGuestLogMax = 64 * kKiB;  // kept of what a monitor and its guest's serial port say
+inline constexpr std::size_t kGuestLogTail = 4 * kKiB;  // shown of it when the guest has ended
+
 // Time
 inline constexpr std::int64_t kBootTimeoutMs = 120'000;
 inline constexpr std::int64_t kShutdownGraceMs = 200;  // for the agent to sync and power off, before the kill

@@ -72,6 +72,14 @@ bool place_descriptors(const ChildPlan& plan) {
   return ::syscall(SYS_close_range, static_cast<unsigned>(plan.first_free), ~0u, 0) == 0;
 }
 
+// By bare system calls: the C library's functions would change the ids of all threads of this process, whose memory the
+// child still shares. All capabilities go with the user id 0.
+bool change_ids(const SpawnOptions& options) {
+  return ::syscall(SYS_setgroups, options.groups.size(), options.groups.data()) == 0 &&
+         ::syscall(SYS_setresgid, options.gid, options.gid, options.gid) == 0 &&
+         ::syscall(SYS_setresuid, options.uid, options.uid, options.uid) == 0;
+}
+
 int child_main(void* raw) {
   const ChildPlan& plan = *static_cast<const ChildPlan*>(raw);
   const SpawnOptions& options = *plan.options;
@@ -84,10 +92,6 @@ int child_main(void* raw) {
   for (int number = 1; number < NSIG; ++number) ::sigaction(number, &action, nullptr);
 
   if (options.own_process_group && ::setpgid(0, 0) < 0) fail();
-  if (options.die_with_parent) {
-    if (::prctl(PR_SET_PDEATHSIG, SIGKILL) < 0) fail();
-    if (::getppid() != plan.parent) ::_exit(127);  // the parent ended before the line above
-  }
   if (options.empty_network) (void)::unshare(CLONE_NEWNET);
   if (options.no_core) {
     const rlimit none{0, 0};
@@ -100,6 +104,12 @@ int child_main(void* raw) {
   ::umask(077);
   if (::chdir(options.cwd.c_str()) < 0) fail();
   if (!place_descriptors(plan)) fail();
+  if (options.uid != 0 && !change_ids(options)) fail();
+  if (options.no_new_privs && ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) fail();
+  if (options.die_with_parent) {  // after the change of ids, which clears it
+    if (::prctl(PR_SET_PDEATHSIG, SIGKILL) < 0) fail();
+    if (::getppid() != plan.parent) ::_exit(127);  // the parent ended before the line above
+  }
   sigset_t none;
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);

@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <string>
@@ -28,6 +29,9 @@ struct SpawnOptions {
   bool empty_network = false;          // in a network namespace of its own, where permitted (silently not otherwise)
   std::uint64_t max_open_files = 0;    // RLIMIT_NOFILE; 0: unchanged
   bool no_core = true;                 // RLIMIT_CORE 0
+  bool no_new_privs = false;           // set-id bits and file capabilities give the program nothing
+  std::uint32_t uid = 0, gid = 0;      // of the child, when this process is root; 0: unchanged
+  std::vector<gid_t> groups;           // supplementary groups that go with `uid`; all others are dropped
 };
 
 // A child that was started. Destroying it kills and reaps: nothing outlives its owner unnoticed.

@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backend/qemu/backend.hpp"
+
+#include <fcntl.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <mutex>
+#include <utility>
+
+#include "backend/kernel_command_line.hpp"
+#include "backend/qemu/arguments.hpp"
+#include "backend/qemu/kvm.hpp"
+#include "backend/qemu/tsc.hpp"
+#include "backend/qemu/worker.hpp"
+#include "base/process.hpp"
+
+namespace sandforge::backend {
+namespace {
+
+constexpr const char* kProgram = "qemu-system-x86_64";
+constexpr const char* kSystemPath = "/usr/local/bin:/usr/bin:/bin";
+constexpr std::uint64_t kCountedKhz = 1'000'000;  // one instruction, one nanosecond, one tick
+constexpr std::uint64_t kQemuOpenFiles = 256;
+// Where a root engine's guests get their user ids: each its own, out of a range that distributions, systemd and
+// container tools leave alone.
+constexpr std::uint32_t kGuestUidBase = 0x6f000000, kGuestUidMask = 0x00ffffff;
+
+base::Result<base::UniqueFd> open_file(const std::filesystem::path& file, int flags, const char* what) {
+  base::UniqueFd fd(::open(file.c_str(), flags | O_CLOEXEC | O_NOCTTY));
+  if (!fd) return base::os_error(std::string("open ") + what + " " + file.string());
+  struct stat info {};
+  if (::fstat(fd.get(), &info) != 0) return base::os_error(std::string("look at ") + what);
+  if (!S_ISREG(info.st_mode)) {
+    return base::make_error(base::Code::InvalidArgument, "not_a_file",
+                            std::string(what) + " " + file.string() + " is not a regular file");
+  }
+  return fd;
+}
+
+bool world_readable(int fd) {
+  struct stat info {};
+  return ::fstat(fd, &info) == 0 && (info.st_mode & S_IROTH) != 0;
+}
+
+struct Files {
+  base::UniqueFd directory, agent, kernel, initrd, root, disk, log_read, log_write;
+};
+
+base::Result<Files> open_files(const LaunchPlan& plan) {
+  Files files;
+  files.directory.reset(::open(plan.directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!files.directory) return base::os_error("open sandbox directory " + plan.directory.string());
+  SANDFORGE_TRY(files.kernel, open_file(plan.kernel, O_RDONLY, "kernel"));
+  SANDFORGE_TRY(files.initrd, open_file(plan.initrd, O_RDONLY, "initrd"));
+  SANDFORGE_TRY(files.root, open_file(plan.root_image, O_RDONLY, "root image"));
+  SANDFORGE_TRY(files.disk, open_file(plan.disk, O_RDWR | O_NOFOLLOW, "private disk"));
+  SANDFORGE_TRY(files.agent, listen_for_agent(files.directory.get()));
+  int ends[2];
+  // Both ends non-blocking: QEMU must never wait for a reader of its words, nor we for a writer.
+  if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return base::os_error("make a pipe for the guest's log");
+  files.log_read.reset(ends[0]);
+  files.log_write.reset(ends[1]);
+  return files;
+}
+
+// "QEMU emulator version 7.2.22 (Debian …)" -> "7.2.22"; empty when it is not that.
+std::string parse_version(std::string_view text) {
+  constexpr std::string_view kBefore = "version ";
+  const std::size_t at = text.find(kBefore);
+  if (at == std::string_view::npos) return {};
+  text.remove_prefix(at + kBefore.size());
+  return std::string(text.substr(0, text.find_first_not_of("0123456789.")));
+}
+
+class QemuBackend final : public Backend {
+ public:
+  explicit QemuBackend(QemuOptions options) : options_(std::move(options)) {}
+
+  const char* name() const override { return "linux-qemu"; }
+  Probe probe() const override;
+  base::Result<std::unique_ptr<Worker>> launch(const LaunchPlan& plan) override;
+
+ private:
+  std::string find() const;
+  bool use_kvm() const { return !options_.counted && kvm_state(options_.kvm_device.c_str()) == KvmState::Usable; }
+  std::string version_of(const std::string& program) const;
+  void drop_privilege(base::SpawnOptions& spawn, const Files& files, bool kvm) const;
+
+  const QemuOptions options_;
+  const TscMeter tsc_;
+  // Running the program costs 20 ms, so its answer is kept for as long as the file is the same one.
+  mutable std::mutex mutex_;
+  mutable std::string version_key_, version_;
+};
+
+std::string QemuBackend::find() const {
+  std::string program = base::find_program(kProgram, options_.search_path);
+  if (program.empty() && options_.search_path.empty()) program = base::find_program(kProgram, kSystemPath);
+  return program;
+}
+
+std::string QemuBackend::version_of(const std::string& program) const {
+  struct stat info {};
+  if (::stat(program.c_str(), &info) != 0) return {};
+  const std::string key = program + ":" + std::to_string(info.st_ino) + ":" + std::to_string(info.st_mtim.tv_sec);
+  const std::lock_guard lock(mutex_);
+  if (key != version_key_) {
+    base::SpawnOptions spawn;
+    spawn.program = program;
+    spawn.args = {"--version"};
+    auto result = base::run(std::move(spawn));
+    version_ = result && result->ok() ? parse_version(result->out) : std::string{};
+    version_key_ = key;
+  }
+  return version_;
+}
+
+Probe QemuBackend::probe() const {
+  Probe probe;
+#if !defined(__linux__) || !defined(__x86_64__)
+  probe.reason = "linux-qemu runs x86_64 guests on x86_64 Linux hosts only";
+  probe.remedy = "use a host with an x86_64 CPU";
+  return probe;
+#endif
+  const std::string program = find();
+  if (program.empty()) {
+    probe.reason = std::string(kProgram) + " was not found";
+    probe.remedy = "apt-get install qemu-system-x86";
+    return probe;
+  }
+  const std::string version = version_of(program);
+  if (version.empty()) {
+    probe.reason = program + " does not tell its version when run with --version";
+    probe.remedy = "apt-get install --reinstall qemu-system-x86";
+    return probe;
+  }
+  probe.available = true;
+  probe.isolation = Isolation::SoftwareVm;
+  probe.detail = "qemu " + version + ", ";
+  if (options_.counted) {
+    probe.detail += "emulated CPU, counting instructions (for measurements only)";
+    return probe;
+  }
+  switch (kvm_state(options_.kvm_device.c_str())) {
+    case KvmState::Usable:
+      probe.isolation = Isolation::HardwareVm;
+      probe.detail += "KVM";
+      break;
+    case KvmState::Missing:
+      probe.detail += "emulated CPU (this host has no /dev/kvm)";
+      probe.remedy = "for speed, use a host with hardware virtualisation, or switch on nested virtualisation";
+      break;
+    case KvmState::Denied:
+      probe.detail += "emulated CPU (/dev/kvm is there, but this user may not open it)";
+      probe.remedy = "usermod -aG kvm USER, then log in again";
+      break;
+    case KvmState::NotHardware:
+      probe.detail += "emulated CPU (/dev/kvm is there, but the CPU offers no VMX or SVM behind it)";
+      break;
+    case KvmState::Broken:
+      probe.detail += "emulated CPU (/dev/kvm does not answer as KVM does)";
+      probe.remedy = "modprobe kvm_intel, or kvm_amd";
+      break;
+  }
+  return probe;
+}
+
+// Root's QEMU runs as a user id that nobody else has: it may read what everybody may read, and write to its disk by
+// the descriptor alone. An ordinary user's runs as that user. Stays root where a file or /dev/kvm would be out of reach.
+void QemuBackend::drop_privilege(base::SpawnOptions& spawn, const Files& files, bool kvm) const {
+  if (::geteuid() != 0) return;
+  // QEMU reopens these two by /proc/self/fd, which asks for permission once more.
+  if (!world_readable(files.kernel.get()) || !world_readable(files.initrd.get())) return;
+  std::uint32_t random = 0;
+  if (::getrandom(&random, sizeof random, 0) != static_cast<ssize_t>(sizeof random)) return;
+  const std::uint32_t id = kGuestUidBase | (random & kGuestUidMask);
+  if (kvm) {
+    struct stat device {};
+    if (::stat(options_.kvm_device.c_str(), &device) != 0) return;
+    const bool by_group = (device.st_mode & 0060) == 0060, by_all = (device.st_mode & 0006) == 0006;
+    if (!by_group && !by_all) return;
+    if (by_group) spawn.groups = {device.st_gid};
+  }
+  spawn.uid = id;
+  spawn.gid = id;
+}
+
+base::Result<std::unique_ptr<Worker>> QemuBackend::launch(const LaunchPlan& plan) {
+  const std::string program = find();
+  if (program.empty()) {
+    return base::make_error(base::Code::Unsupported, "backend_unavailable", std::string(kProgram) + " was not found",
+                            "apt-get install qemu-system-x86");
+  }
+  SANDFORGE_TRY(Files files, open_files(plan));
+
+  QemuMachine machine;
+  machine.cpus = plan.cpus;
+  machine.memory_mib = plan.memory_mib;
+  machine.kvm = use_kvm();
+  machine.counted = options_.counted;
+  KernelBootFacts facts;
+  facts.serial_console = true;
+  facts.emulated_cpu = !machine.kvm;
+  if (facts.emulated_cpu) facts.tsc_khz = machine.counted ? kCountedKhz : tsc_.khz();
+  machine.kernel_command_line = kernel_command_line(facts);
+
+  const QemuDescriptors fds;
+  base::SpawnOptions spawn;
+  spawn.program = program;
+  spawn.args = qemu_arguments(machine, fds);
+  spawn.fds = {{files.log_write.get(), 1},          {files.log_write.get(), 2},
+               {files.agent.get(), fds.agent},      {files.kernel.get(), fds.kernel},
+               {files.initrd.get(), fds.initrd},    {files.root.get(), fds.root},
+               {files.disk.get(), fds.disk}};
+  spawn.die_with_parent = true;
+  spawn.empty_network = true;
+  spawn.no_new_privs = true;
+  spawn.max_open_files = kQemuOpenFiles;
+  drop_privilege(spawn, files, machine.kvm);
+  SANDFORGE_TRY(base::Child child, base::spawn(spawn));
+  base::UniqueFd exited(::fcntl(child.pidfd(), F_DUPFD_CLOEXEC, 0));
+  if (!exited) return base::os_error("watch qemu");
+  return std::unique_ptr<Worker>(std::make_unique<QemuWorker>(std::move(child), std::move(exited),
+                                                              std::move(files.directory), std::move(files.log_read),
+                                                              "qemu"));
+}
+
+}  // namespace
+
+QemuOptions qemu_options_from_environment() {
+  QemuOptions options;
+  const char* counted = std::getenv("SANDFORGE_QEMU_ICOUNT");
+  options.counted = counted != nullptr && std::string_view(counted) == "1";
+  return options;
+}
+
+std::unique_ptr<Backend> make_qemu_backend(QemuOptions options) {
+  return std::make_unique<QemuBackend>(std::move(options));
+}
+
+}  // namespace sandforge::backend
