@@ -46,10 +46,10 @@ std::string kernel_command_line(const KernelBootFacts& facts) {
   add("tsc=reliable");
 
   if (facts.emulated_cpu) {
-    // The early-boot hang. The machine has no PIT, HPET or PM timer to measure the TSC against, so the kernel finds it
-    // "unstable", has then no clock for its calibration of the local APIC timer either, and waits for ticks that nothing
-    // sends (with the PIT switched on they come unreliably: 16 of 42 boots hung). Told the frequency, it calibrates
-    // the APIC timer by the TSC and needs no tick at all.
+    // The early-boot hang. The machine has no PIT, HPET or PM timer to measure the TSC against, so the kernel does not
+    // trust it, has then no clock to calibrate the local APIC timer by either, and waits for ticks that nothing sends:
+    // 6 of 6 boots hang (with the PIT on, some 1 in 3: its ticks are lost at the wrong moment). Told the frequency, it
+    // calibrates the APIC timer by the TSC and needs no tick at all.
     add("tsc_early_khz=" + std::to_string(facts.tsc_khz));
     // The other vCPUs would each calibrate their delay loop by counting ticks, 130 ms and prone to fail under load.
     // The loop is counted in TSC cycles per jiffy; with the longest likely jiffy a delay is never too short.

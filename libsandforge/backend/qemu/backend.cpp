@@ -169,7 +169,8 @@ Probe QemuBackend::probe() const {
 }
 
 // Root's QEMU runs as a user id that nobody else has: it may read what everybody may read, and write to its disk by
-// the descriptor alone. An ordinary user's runs as that user. Stays root where a file or /dev/kvm would be out of reach.
+// the descriptor alone. An ordinary user's runs as that user. It stays root where a file or /dev/kvm would be out of
+// reach.
 void QemuBackend::drop_privilege(base::SpawnOptions& spawn, const Files& files, bool kvm) const {
   if (::geteuid() != 0) return;
   // QEMU reopens these two by /proc/self/fd, which asks for permission once more.
