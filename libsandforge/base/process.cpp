@@ -92,7 +92,8 @@ int child_main(void* raw) {
   for (int number = 1; number < NSIG; ++number) ::sigaction(number, &action, nullptr);
 
   if (options.own_process_group && ::setpgid(0, 0) < 0) fail();
-  if (options.empty_network) (void)::unshare(CLONE_NEWNET);
+  // Whoever may not make a network namespace may make one in a user namespace of its own, on most systems.
+  if (options.empty_network && ::unshare(CLONE_NEWNET) != 0) (void)::unshare(CLONE_NEWUSER | CLONE_NEWNET);
   if (options.no_core) {
     const rlimit none{0, 0};
     ::setrlimit(RLIMIT_CORE, &none);
@@ -171,11 +172,14 @@ Result<Child> spawn(const SpawnOptions& options) {
   sigset_t all, before;
   ::sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  const int dumpable = ::prctl(PR_GET_DUMPABLE);
   int pidfd = -1;
   // SAFETY: CLONE_VFORK suspends this thread until the child has exec'd or ended, so `plan` and the stack stay valid.
   const pid_t pid = ::clone(child_main, static_cast<char*>(stack) + kChildStack,
                             CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, const_cast<ChildPlan*>(&plan), &pidfd);
   const int clone_errno = errno;
+  // A change of the child's ids takes "dumpable" from the memory that it shared with us: give it back.
+  if (dumpable == 1 && ::prctl(PR_GET_DUMPABLE) != 1) ::prctl(PR_SET_DUMPABLE, 1);
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   ::munmap(stack, kChildStack);
   if (pid < 0) return os_error("start " + options.program, clone_errno);

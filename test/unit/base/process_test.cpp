@@ -4,6 +4,8 @@
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/prctl.h>
+#include <unistd.h>
 
 using namespace sandforge::base;
 
@@ -77,4 +79,30 @@ TEST_CASE("programs are searched in absolute PATH entries only") {
   CHECK(find_program("sh", "/nonexistent:/bin") == "/bin/sh");
   CHECK(find_program("sh", "::bin:").empty());
   CHECK(find_program("no-such-program-at-all").empty());
+}
+
+TEST_CASE("root's child runs under the ids that were named, without capabilities, and dies with its parent still") {
+  if (::geteuid() != 0) return;  // only root can
+  SpawnOptions options = shell("grep -E '^(Uid|Gid|Groups|CapEff|NoNewPrivs)' /proc/self/status");
+  options.uid = 54321;
+  options.gid = 54322;
+  options.groups = {54323};
+  options.no_new_privs = true;
+  options.die_with_parent = true;
+  const auto result = run(options);
+  REQUIRE(result);
+  CHECK(result.value().out ==
+        "Uid:\t54321\t54321\t54321\t54321\nGid:\t54322\t54322\t54322\t54322\nGroups:\t54323 \n"
+        "CapEff:\t0000000000000000\nNoNewPrivs:\t1\n");
+  // The child shared our memory until its exec; what the kernel keeps with that memory must be as before.
+  CHECK(::prctl(PR_GET_DUMPABLE) == 1);
+  CHECK(::geteuid() == 0);
+}
+
+TEST_CASE("a child in an empty network has the loopback device alone") {
+  SpawnOptions options = shell("tail -n +3 /proc/self/net/dev | cut -d: -f1 | tr -d ' '");
+  options.empty_network = true;
+  const auto result = run(options);
+  REQUIRE(result);
+  CHECK(result.value().out == "lo\n");
 }
