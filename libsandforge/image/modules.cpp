@@ -35,7 +35,30 @@ base::Result<std::string> read_module(const fs::path& file, const fs::path& temp
   return read_file(plain, limits::kModuleBytesMax);
 }
 
+// Whether a kernel takes modules without signature, by its configuration; no when that is not there.
+bool takes_unsigned_modules(const fs::path& tree, std::string_view release) {
+  const auto config = read_file(tree / "boot" / fmt::format("config-{}", release), limits::kModuleBytesMax);
+  return config && config.value().find("\nCONFIG_MODULE_SIG_FORCE=y") == std::string::npos;
+}
+
 }  // namespace
+
+std::string_view without_signature(std::string_view module) {
+  // SPEC: Linux, Documentation/admin-guide/module-signing.rst and struct module_signature: the module, signer, key id
+  // and signature, five bytes of which two count signer and key id, three of padding, the length of the signature
+  // (big-endian), the marker.
+  constexpr std::string_view kMarker = "~Module signature appended~\n";
+  constexpr std::size_t kTrailer = 12;
+  if (!module.ends_with(kMarker) || module.size() < kMarker.size() + kTrailer) return module;
+  std::string_view body = module.substr(0, module.size() - kMarker.size());
+  const auto byte = [&body](std::size_t from_end) {
+    return static_cast<std::uint64_t>(static_cast<unsigned char>(body[body.size() - from_end]));
+  };
+  const std::uint64_t signer = byte(9), key_id = byte(8);
+  const std::uint64_t signature = byte(4) << 24 | byte(3) << 16 | byte(2) << 8 | byte(1);
+  const std::uint64_t length = kTrailer + signer + key_id + signature;
+  return length > body.size() ? module : body.substr(0, body.size() - static_cast<std::size_t>(length));
+}
 
 std::vector<fs::path> parse_show_depends(std::string_view output) {
   constexpr std::string_view kInsmod = "insmod ";
@@ -87,6 +110,7 @@ base::Result<ModuleArchive> archive_modules(const fs::path& tree, std::string_vi
   }
   archive.directory("modules");
   archive.file("modules/order", order);
+  const bool unsigned_too = takes_unsigned_modules(tree, release);
   std::uint64_t total = 0;
   for (std::size_t i = 0; i < files.size(); ++i) {
     SANDFORGE_TRY(const std::string content, read_module(files[i], temp));
@@ -94,7 +118,7 @@ base::Result<ModuleArchive> archive_modules(const fs::path& tree, std::string_vi
     if (total > limits::kModulesBytesMax) {
       return base::make_error(base::Code::Exhausted, "modules_too_large", "the kernel modules are too large together");
     }
-    archive.file("modules/" + result.names[i], content);
+    archive.file("modules/" + result.names[i], unsigned_too ? without_signature(content) : content);
   }
   result.cpio = std::move(archive).finish();
   return result;
