@@ -35,6 +35,7 @@ inline constexpr std::int64_t kExecHostGraceMs = 5000;    // after the guest's o
 inline constexpr std::size_t kPathMax = 4096;
 inline constexpr std::uint64_t kReadFileDefault = 16 * kMiB;
 inline constexpr std::size_t kDirEntriesMax = 1'000'000;
+inline constexpr std::size_t kDirBytesMax = 256 * kMiB;   // encoded records of one listing
 inline constexpr std::int64_t kFileStallMs = 30'000;
 
 // Wire protocol
@@ -65,6 +66,7 @@ inline constexpr std::size_t kGuestLogTail = 4 * kKiB;  // shown of it when the 
 // Time
 inline constexpr std::int64_t kBootTimeoutMs = 120'000;
 inline constexpr std::int64_t kShutdownGraceMs = 200;  // for the agent to sync and power off, before the kill
+inline constexpr std::int64_t kExitGraceMs = 1000;     // from a lost agent to the verdict that its guest still runs
 
 // Images
 inline constexpr std::uint64_t kImportBytesMax = 64 * kGiB;

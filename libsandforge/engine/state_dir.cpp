@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/state_dir.hpp"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "engine/provision.hpp"
+
+namespace sandforge::engine {
+namespace fs = std::filesystem;
+namespace {
+
+const char* environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value != nullptr && value[0] == '/' ? value : nullptr;
+}
+
+// Parents as the umask says, the directory itself 0700.
+base::Status make_private(const fs::path& directory) {
+  std::error_code error;
+  if (directory.has_parent_path()) fs::create_directories(directory.parent_path(), error);
+  if (!error && ::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) error.assign(errno, std::generic_category());
+  if (!error && !fs::is_directory(directory, error) && !error) error = std::make_error_code(std::errc::not_a_directory);
+  if (!error) return {};
+  return base::os_error("cannot make the directory " + directory.string(), error.value())
+      .with_remedy("name a state directory that this user can write");
+}
+
+}  // namespace
+
+fs::path default_state_dir() {
+  if (::geteuid() == 0) return "/var/lib/sandforge";
+  if (const char* state = environment("XDG_STATE_HOME")) return fs::path(state) / "sandforge";
+  if (const char* home = environment("HOME")) return fs::path(home) / ".local/state/sandforge";
+  return {};
+}
+
+base::Result<base::UniqueFd> lock_state_dir(const fs::path& directory) {
+  if (directory.empty()) {
+    return base::make_error(base::Code::InvalidArgument, "no_state_dir",
+                            "no state directory is given, and neither XDG_STATE_HOME nor HOME is set",
+                            "name a state directory");
+  }
+  SANDFORGE_TRY_STATUS(make_private(directory));
+  const fs::path file = directory / "lock";
+  base::UniqueFd fd(::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!fd) {
+    return base::os_error("cannot open " + file.string()).with_remedy("name a state directory that this user can write");
+  }
+  if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK) return base::os_error("cannot lock " + file.string());
+    return base::make_error(base::Code::Conflict, "state_dir_in_use",
+                            "the state directory " + directory.string() + " is in use by another engine",
+                            "stop the other engine, or name another state directory than " + directory.string());
+  }
+  SANDFORGE_TRY_STATUS(make_private(directory / "sandboxes"));
+  return fd;
+}
+
+base::Result<std::size_t> reap_state_dir(const fs::path& directory) {
+  std::size_t count = 0;
+  std::error_code error;
+  for (fs::directory_iterator entry(directory / "sandboxes", error); !error && entry != fs::directory_iterator();
+       entry.increment(error)) {
+    SANDFORGE_TRY_STATUS(remove_sandbox_directory(entry->path()));
+    ++count;
+  }
+  if (error) return base::os_error("cannot read " + (directory / "sandboxes").string(), error.value());
+  return count;
+}
+
+}  // namespace sandforge::engine
