@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The edge of the C ABI: turns results and exceptions into codes and owned errors, and checks caller-made structs.
+// The border of the C ABI: errors become objects, exceptions of the standard library stop here, NULLs are refused.
 #pragma once
 
 #include <sandforge/sandforge.h>
 
-#include <algorithm>
-#include <cstddef>
-#include <cstring>
 #include <exception>
 #include <new>
 #include <utility>
@@ -14,50 +11,51 @@
 #include "base/result.hpp"
 
 struct sandforge_error {
-  sandforge::base::Error value;
+  sandforge::base::Error error;
 };
 
 namespace sandforge::capi {
 
-// Hands `error` to the caller, if it asked for it.
-inline sandforge_code fail(base::Error error, sandforge_error** out) noexcept {
-  const auto code = static_cast<sandforge_code>(error.code);
-  if (out != nullptr) *out = new (std::nothrow) sandforge_error{std::move(error)};
-  return code;
+// Stores an owned copy in `*slot` (when there is one) and answers the code.
+sandforge_code give_error(sandforge_error** slot, base::Error error) noexcept;
+// The one error that needs no memory; shared, and ignored by sandforge_error_free.
+sandforge_code give_out_of_memory(sandforge_error** slot) noexcept;
+
+inline base::Error null_argument(const char* name) {
+  return base::make_error(base::Code::InvalidArgument, "null_argument", std::string(name) + " is NULL");
 }
 
-// Runs `body`, which gives a base::Status. Nothing leaves as an exception.
+// Runs `body`, which answers a base::Status, and makes its outcome one of the C ABI.
 template <typename Body>
-sandforge_code guard(sandforge_error** out, Body&& body) noexcept {
+sandforge_code guard(sandforge_error** slot, Body&& body) noexcept {
   try {
-    base::Status status = std::forward<Body>(body)();
-    if (!status) return fail(std::move(status).error(), out);
-    return SANDFORGE_OK;
+    base::Status status = body();
+    if (status) return SANDFORGE_OK;
+    return give_error(slot, std::move(status).error());
   } catch (const std::bad_alloc&) {
-    return fail(base::Error{base::Code::Exhausted, "no_memory", {}, {}, ENOMEM}, out);
+    return give_out_of_memory(slot);
   } catch (const std::exception& exception) {
-    return fail(base::make_error(base::Code::Internal, {}, exception.what()), out);
+    try {
+      return give_error(slot, base::make_error(base::Code::Internal, "exception", exception.what()));
+    } catch (...) {
+      return give_out_of_memory(slot);
+    }
+  } catch (...) {
+    return give_error(slot, base::Error{base::Code::Internal, {}, {}, {}, 0});
   }
 }
 
-// A copy of a size-first struct of another version of the header; NULL gives the zero one.
-template <typename Struct>
-base::Result<Struct> read_struct(const Struct* given) {
-  Struct value{};
-  value.size = sizeof(Struct);
-  if (given == nullptr) return value;
-  if (given->size < sizeof(std::size_t)) {
-    return base::make_error(base::Code::InvalidArgument, "struct_size", "a struct was not made with its *_INIT macro");
+// For functions that answer no code: errors and exceptions end here.
+template <typename Body>
+void guarded_quietly(Body&& body) noexcept {
+  try {
+    body();
+  } catch (...) {
   }
-  // SAFETY: the caller says how many bytes it has.
-  const auto* bytes = reinterpret_cast<const char*>(given);
-  if (given->size > sizeof(Struct) &&
-      std::any_of(bytes + sizeof(Struct), bytes + given->size, [](char byte) { return byte != 0; })) {
-    return base::make_error(base::Code::Unsupported, "struct_size", "a struct uses members of a newer library");
-  }
-  std::memcpy(static_cast<void*>(&value), bytes, std::min(given->size, sizeof(Struct)));
-  value.size = sizeof(Struct);
-  return value;
 }
 
 }  // namespace sandforge::capi
+
+// Answers invalid_argument for a NULL pointer, naming it as the caller knows it.
+#define SANDFORGE_NEEDS(pointer) \
+  if ((pointer) == nullptr) return ::sandforge::capi::null_argument(#pointer)

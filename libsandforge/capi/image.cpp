@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/limits.hpp"
+#include "capi/abi_check.hpp"
 #include "capi/guard.hpp"
 #include "image/builder.hpp"
 #include "image/import.hpp"
@@ -84,7 +85,7 @@ extern "C" {
 sandforge_code sandforge_image_build(const sandforge_image_options* options, const char* name, const char* recipe_path,
                                      uint32_t force, sandforge_image_info** info, sandforge_error** error) {
   return capi::guard(error, [&]() -> base::Status {
-    SANDFORGE_TRY(const sandforge_image_options checked, capi::read_struct(options));
+    SANDFORGE_TRY(const sandforge_image_options checked, capi::read_struct(options, "sandforge_image_options"));
     SANDFORGE_TRY(const image::Recipe recipe, load_recipe(recipe_path));
     SANDFORGE_TRY(image::Store store, open_store(checked, true));
     SANDFORGE_TRY(const image::Manifest manifest,
@@ -97,7 +98,7 @@ sandforge_code sandforge_image_build(const sandforge_image_options* options, con
 sandforge_code sandforge_image_import(const sandforge_image_options* options, const char* name, const char* root_path,
                                       const char* kernel_path, sandforge_image_info** info, sandforge_error** error) {
   return capi::guard(error, [&]() -> base::Status {
-    SANDFORGE_TRY(const sandforge_image_options checked, capi::read_struct(options));
+    SANDFORGE_TRY(const sandforge_image_options checked, capi::read_struct(options, "sandforge_image_options"));
     if (name == nullptr || root_path == nullptr || *root_path == '\0') {
       return base::make_error(base::Code::InvalidArgument, {}, "an import needs a name and a root file system");
     }
@@ -113,7 +114,7 @@ sandforge_code sandforge_image_import(const sandforge_image_options* options, co
 sandforge_code sandforge_image_list_all(const sandforge_image_options* options, sandforge_image_list** list,
                                         sandforge_error** error) {
   return capi::guard(error, [&]() -> base::Status {
-    SANDFORGE_TRY(const sandforge_image_options checked, capi::read_struct(options));
+    SANDFORGE_TRY(const sandforge_image_options checked, capi::read_struct(options, "sandforge_image_options"));
     auto store = open_store(checked, false);
     // A store that nobody has made yet is an empty one.
     if (!store && store.error().reason != "image_missing") return std::move(store).error();
@@ -134,7 +135,7 @@ sandforge_code sandforge_image_list_all(const sandforge_image_options* options, 
 sandforge_code sandforge_image_inspect(const sandforge_image_options* options, const char* name,
                                        sandforge_image_info** info, sandforge_error** error) {
   return capi::guard(error, [&]() -> base::Status {
-    SANDFORGE_TRY(const sandforge_image_options checked, capi::read_struct(options));
+    SANDFORGE_TRY(const sandforge_image_options checked, capi::read_struct(options, "sandforge_image_options"));
     SANDFORGE_TRY(const image::Store store, open_store(checked, false));
     SANDFORGE_TRY(const image::Manifest manifest, store.inspect(name_or_default(name)));
     give(manifest, info);
@@ -145,7 +146,7 @@ sandforge_code sandforge_image_inspect(const sandforge_image_options* options, c
 sandforge_code sandforge_image_remove(const sandforge_image_options* options, const char* name,
                                       sandforge_error** error) {
   return capi::guard(error, [&]() -> base::Status {
-    SANDFORGE_TRY(const sandforge_image_options checked, capi::read_struct(options));
+    SANDFORGE_TRY(const sandforge_image_options checked, capi::read_struct(options, "sandforge_image_options"));
     SANDFORGE_TRY(image::Store store, open_store(checked, false));
     // No default here: what is removed is said.
     return store.remove(name == nullptr ? "" : name);

@@ -9,7 +9,7 @@ namespace sandforge::engine {
 namespace {
 
 using base::Code;
-using wire::Operation;
+using Op = wire::Operation;
 
 base::Status enter(const SandboxPtr& sandbox, std::string_view path) {
   SANDFORGE_TRY_STATUS(check_guest_path(path));
@@ -29,7 +29,7 @@ base::Error too_large(std::string_view path, std::uint64_t cap) {
 }
 
 template <typename Request>
-base::Result<wire::ResultHeader> call(const SandboxPtr& sandbox, Operation operation, const Request& request,
+base::Result<wire::ResultHeader> call(const SandboxPtr& sandbox, Op operation, const Request& request,
                                       const std::string& path) {
   SANDFORGE_TRY_STATUS(enter(sandbox, path));
   const auto pending = std::make_shared<FileOperation>(sandbox, FileOperation::Kind::Call,
@@ -110,26 +110,26 @@ base::Result<std::vector<wire::FileInfo>> list_files(const SandboxPtr& sandbox, 
 }
 
 base::Result<wire::FileInfo> stat_file(const SandboxPtr& sandbox, const std::string& path) {
-  SANDFORGE_TRY(const auto result, call(sandbox, Operation::FileStat, wire::PathRequest{path, 0, 0}, path));
+  SANDFORGE_TRY(const auto result, call(sandbox, Op::FileStat, wire::PathRequest{path, 0, 0}, path));
   return checked(wire::decode<wire::FileInfo>(result.body));
 }
 
 base::Status remove_file(const SandboxPtr& sandbox, const std::string& path, bool recursive) {
   const wire::PathRequest request{path, 0, static_cast<std::uint8_t>(recursive ? 1 : 0)};
-  SANDFORGE_TRY_STATUS(call(sandbox, Operation::FileRemove, request, path));
+  SANDFORGE_TRY_STATUS(call(sandbox, Op::FileRemove, request, path));
   return {};
 }
 
 base::Status rename_file(const SandboxPtr& sandbox, const std::string& from, const std::string& to) {
   SANDFORGE_TRY_STATUS(check_guest_path(to));
-  SANDFORGE_TRY_STATUS(call(sandbox, Operation::FileRename, wire::RenameRequest{from, to}, from));
+  SANDFORGE_TRY_STATUS(call(sandbox, Op::FileRename, wire::RenameRequest{from, to}, from));
   return {};
 }
 
 base::Status make_directory(const SandboxPtr& sandbox, const std::string& path, std::uint32_t mode, bool parents) {
   SANDFORGE_TRY_STATUS(check_mode(mode));
   const wire::PathRequest request{path, mode, static_cast<std::uint8_t>(parents ? 1 : 0)};
-  SANDFORGE_TRY_STATUS(call(sandbox, Operation::MakeDirectory, request, path));
+  SANDFORGE_TRY_STATUS(call(sandbox, Op::MakeDirectory, request, path));
   return {};
 }
 

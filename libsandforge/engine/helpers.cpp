@@ -8,6 +8,8 @@
 #include <cstdlib>
 #include <vector>
 
+#include "engine/build_paths.hpp"  // written by the build: SANDFORGE_HELPER_DIR
+
 namespace sandforge::engine {
 namespace fs = std::filesystem;
 namespace {
