@@ -19,6 +19,8 @@ namespace {
 // A constant for a file system's UUID: derived from nothing, so that equal content gives equal bytes.
 constexpr std::string_view kUuid = "5a6dfe00-0000-4000-8000-000000000001";
 
+constexpr long long kLatestTime = 4'102'444'800;  // the year 2100
+
 std::string shell_quoted(std::string_view text) {
   std::string out = "'";
   for (const char c : text) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
@@ -27,8 +29,7 @@ std::string shell_quoted(std::string_view text) {
 
 std::vector<std::string> mkfs_args(Times times, const fs::path& image, const fs::path& tree, bool all_root) {
   std::vector<std::string> args = {"--quiet", "-x-1", fmt::format("-U{}", kUuid)};
-  args.push_back(fmt::format("-T{}", kSourceDateEpoch));
-  // After -T, of which the superblock's own time is left then.
+  if (times == Times::Fixed) args.push_back(fmt::format("-T{}", kSourceDateEpoch));
   if (times == Times::Kept) args.emplace_back("--preserve-mtime");
   // The guest mounts its own there.
   args.emplace_back("--exclude-regex=^/?(dev|proc|run|sys)/.");
@@ -102,6 +103,8 @@ std::string finish_script(const Recipe& recipe) {
 base::Status write_erofs(const fs::path& tree, const fs::path& image, Times times, const Progress& progress) {
   if (progress) progress("write erofs", 0, 1);
   ToolRun run{.tool = kMkfsErofs, .args = mkfs_args(times, image, tree, ::geteuid() != 0)};
+  // Times later than this become this, and it stands as the time of the file system itself, which would be the present.
+  if (times == Times::Kept) run.env = {fmt::format("SOURCE_DATE_EPOCH={}", kLatestTime)};
   auto output = run_tool(run);
   if (!output) return std::move(output).error();
   if (progress) progress("write erofs", 1, 1);

@@ -2,11 +2,22 @@
 #include "image/toml_reader.hpp"
 
 #include <fmt/format.h>
-// The packaged library is built with exceptions; the headers alone can do without.
+
+#include <stdexcept>
+
+namespace {
+[[noreturn]] void toml_assertion_failed() { throw std::logic_error("cannot be parsed"); }
+}  // namespace
+
+// The headers alone, not the packaged library: its assertions are gone, and what they stand for is undefined then. Here
+// they throw, as other errors of the parser do.
+#undef NDEBUG
 #undef TOML_SHARED_LIB
 #undef TOML_HEADER_ONLY
 #define TOML_HEADER_ONLY 1
-#define TOML_EXCEPTIONS 0
+#define TOML_EXCEPTIONS 1
+#define TOML_ASSERT(expression) \
+  if (!(expression)) toml_assertion_failed()
 #include <toml++/toml.h>
 
 #include <algorithm>
@@ -41,9 +52,14 @@ TomlDocument::~TomlDocument() = default;
 TomlTable TomlDocument::top() const { return {&tree_->table, &tree_->name}; }
 
 base::Result<TomlDocument> TomlDocument::parse(std::string_view text, std::string name) {
-  toml::parse_result parsed = toml::parse(text);
-  if (!parsed) return invalid(name, parsed.error().source().begin, parsed.error().description());
-  return TomlDocument(std::make_unique<Tree>(Tree{std::move(parsed).table(), std::move(name)}));
+  try {
+    auto tree = std::make_unique<Tree>(Tree{toml::parse(text), std::move(name)});
+    return TomlDocument(std::move(tree));
+  } catch (const toml::parse_error& error) {
+    return invalid(name, error.source().begin, error.description());
+  } catch (const std::logic_error& error) {
+    return invalid(name, {1, 1}, error.what());
+  }
 }
 
 base::Error TomlTable::error_at(std::string_view key, std::string_view text) const {
