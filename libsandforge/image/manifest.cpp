@@ -7,7 +7,6 @@
 
 #include "base/limits.hpp"
 #include "image/digest.hpp"
-#include "image/store.hpp"
 #include "image/toml_reader.hpp"
 
 namespace sandforge::image {
@@ -78,6 +77,12 @@ base::Result<Manifest> read_manifest(TomlTable top) {
 }
 
 }  // namespace
+
+bool is_valid_name(std::string_view name) noexcept {
+  const auto letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
+  return !name.empty() && name.size() <= limits::kImageNameMax && letter(name.front()) &&
+         std::all_of(name.begin(), name.end(), [&](char c) { return letter(c) || c == '.' || c == '_' || c == '-'; });
+}
 
 std::string to_toml(const Manifest& manifest) {
   return fmt::format(

@@ -13,6 +13,9 @@ namespace sandforge::image {
 
 inline constexpr std::int64_t kManifestFormat = 1;
 
+// Of an image: [a-z0-9][a-z0-9._-]{0,63}
+bool is_valid_name(std::string_view name) noexcept;
+
 // A file of the store: content only, no name.
 struct Blob {
   std::string digest;  // "sha256:" + 64 lower-case hex digits

@@ -62,12 +62,6 @@ fs::path default_image_dir() {
   return {};
 }
 
-bool is_valid_name(std::string_view name) noexcept {
-  const auto letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
-  return !name.empty() && name.size() <= limits::kImageNameMax && letter(name.front()) &&
-         std::all_of(name.begin(), name.end(), [&](char c) { return letter(c) || c == '.' || c == '_' || c == '-'; });
-}
-
 base::Result<Store> Store::open(fs::path dir, bool create) {
   if (dir.empty()) {
     return base::make_error(base::Code::InvalidArgument, "no_image_dir", "there is no directory for images",

@@ -29,9 +29,6 @@ struct BootFiles {
 // ~/.local/state. Empty when none of them is set. Reads the environment.
 std::filesystem::path default_image_dir();
 
-// [a-z0-9][a-z0-9._-]{0,63}
-bool is_valid_name(std::string_view name) noexcept;
-
 // New parts for Store::put, on the store's own file system (see make_temp_dir); empty: none.
 struct PartFiles {
   std::filesystem::path kernel;

@@ -52,6 +52,15 @@ TomlDocument::~TomlDocument() = default;
 TomlTable TomlDocument::top() const { return {&tree_->table, &tree_->name}; }
 
 base::Result<TomlDocument> TomlDocument::parse(std::string_view text, std::string name) {
+  toml::source_position place{1, 1};
+  for (const char c : text) {
+    // toml++ 3.3 has undefined behaviour for most other characters where it looks for white space.
+    if (static_cast<unsigned char>(c) >= 0x80) {
+      return invalid(name, place, "a character that is not ASCII; in strings write \\uXXXX for it");
+    }
+    place.column = c == '\n' ? 1 : place.column + 1;
+    if (c == '\n') ++place.line;
+  }
   try {
     auto tree = std::make_unique<Tree>(Tree{toml::parse(text), std::move(name)});
     return TomlDocument(std::move(tree));

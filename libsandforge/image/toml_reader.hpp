@@ -40,7 +40,7 @@ class TomlTable {
 
 class TomlDocument {
  public:
-  // `name` stands in front of every error: a path, or what the text is.
+  // ASCII only. `name` stands in front of every error: a path, or what the text is.
   static base::Result<TomlDocument> parse(std::string_view text, std::string name);
   TomlDocument(TomlDocument&&) noexcept;
   ~TomlDocument();

@@ -43,6 +43,7 @@ TEST_CASE("the default recipe is valid and brings what the SDK's users expect") 
 TEST_CASE("errors of a recipe name file, line and column") {
   CHECK(message_of(std::string(kSmall) + "colour = 1\n").starts_with("r: line 7, column 1: unknown key \"colour\""));
   CHECK(message_of("suite = 5\n").starts_with("r: line 1, column 9: \"suite\" must be a string"));
+  CHECK(message_of("suite = \"b\"\n# \xc3\xa9\n").starts_with("r: line 2, column 3: a character that is not ASCII"));
   CHECK(message_of("suite = \n").starts_with("r: line 1, column"));
   CHECK(message_of("suite = \"bookworm\"\n").starts_with("r: line 1, column 1: \"variant\" is missing"));
   CHECK(message_of(std::string(kSmall) + "[[file]]\npath = \"etc/x\"\ncontent = \"\"\n").starts_with("r: line 8, "));
