@@ -150,7 +150,7 @@ class FilesAPI:
         self, method: str, path: str, body: Optional[Dict[str, Any]] = None
     ) -> Dict[str, Any]:
         base = "/v1/sandboxes/" + quote(self._sandbox.id, safe="")
-        return self._sandbox._client._request(method, base + path, body)
+        return self._sandbox._client._do(method, base + path, body)
 
 
 class GitAPI:
