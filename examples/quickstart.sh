@@ -14,8 +14,9 @@ root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 build=${1:-$root/build}
 examples=$root/examples/quickstart
 started=$(date +%s)
-child=  # pid of the step that runs now
-daemon= # pid of sandforged
+# shellcheck source=test/daemon.sh
+. "$root/test/daemon.sh"
+child= # pid of the step that runs now
 
 step() {
   printf '\n==> [%3d s] %s\n' "$(($(date +%s) - started))" "$1"
@@ -36,33 +37,6 @@ run() {
   return "$run_status"
 }
 
-# Ends the daemon and waits for it. Its standard output, fd 3, reaches its end when the
-# daemon and whatever inherited it are gone.
-stop_daemon() {
-  pid=$daemon
-  daemon=
-  kill -TERM "$pid" 2>/dev/null || true
-  if ! timeout 30 cat <&3 >/dev/null; then
-    echo "quickstart: sandforged (pid $pid) did not stop within 30 s; killing it" >&2
-    kill -KILL "$pid" 2>/dev/null || true
-  fi
-  exec 3<&-
-  stop_status=0
-  wait "$pid" || stop_status=$?
-  if [ "$stop_status" -ne 0 ]; then
-    echo "quickstart: sandforged ended with status $stop_status; its last words:" >&2
-    tail -n 20 "$work/sandforged.log" >&2
-    return 1
-  fi
-  # The pattern comes from a file, so that grep does not find itself.
-  printf '%s\n' "$work/state" >"$work/pattern"
-  left=$(grep -lF -f "$work/pattern" /proc/[0-9]*/cmdline 2>/dev/null) || true
-  if [ -n "$left" ]; then
-    echo "quickstart: still running after the daemon has ended: $left" >&2
-    return 1
-  fi
-}
-
 finish() {
   status=$?
   trap '' INT TERM HUP
@@ -71,9 +45,7 @@ finish() {
     kill -TERM "$child" 2>/dev/null || true
     wait "$child" || true
   fi
-  if [ -n "$daemon" ]; then
-    stop_daemon || [ "$status" -ne 0 ] || status=1
-  fi
+  daemon_stop || [ "$status" -ne 0 ] || status=1
   exit "$status"
 }
 trap finish EXIT
@@ -95,20 +67,6 @@ for family, address in (socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"):
         if error.errno == errno.EADDRINUSE:
             sys.exit(1)
 EOF
-}
-
-# Starts sandforged and returns when it says that it is ready.
-start_daemon() {
-  rm -rf "$work/state" "$work/output"
-  mkfifo "$work/output"
-  "$build/sandforged/sandforged" serve --listen "127.0.0.1:$port" \
-    --state-dir "$work/state" >"$work/output" 2>"$work/sandforged.log" &
-  daemon=$!
-  exec 3<"$work/output"
-  if ! timeout 60 grep -q -m 1 '^READY' <&3; then
-    tail -n 20 "$work/sandforged.log" >&2
-    fail "sandforged did not get ready; its log is $work/sandforged.log"
-  fi
 }
 
 # The published SDK in a virtual environment, made once per version.
@@ -171,7 +129,7 @@ step "published SDK: sandforge-sdk $sdk_version"
 make_venv
 
 step "sandforged on 127.0.0.1:$port"
-start_daemon
+daemon_start "$build/sandforged/sandforged" "$work" --listen "127.0.0.1:$port"
 
 step "examples of the SDK's documentation"
 # A proxy is not asked for the local daemon.
@@ -187,8 +145,7 @@ printf '\n--- custom sandbox configuration\n'
 echo "not run: directory mounts and network mode \"fetch\" come with a later release"
 
 step "stop"
-stop_daemon
-rm -rf "$work/state" "$work/output"
+daemon_stop
 
 step "$passed of $total examples as documented"
 [ "$passed" -eq "$total" ]

@@ -44,10 +44,12 @@ make_venv() {
   printf '%s\n' "$stamp" >"$build/$name/stamp"
 }
 
+# A step that fails fails the whole at its end, and the others still tell what they find.
+status=0
 step() {
   echo "python: $1"
   shift
-  "$@"
+  "$@" || status=1
 }
 
 python=$(python3 -c 'import sys; print(sys.executable, sys.version)')
@@ -71,11 +73,8 @@ EOF
 
 step "black" "$ours/black" --quiet --check "$here" "$examples"
 step "flake8" "$ours/flake8" --config "$here/.flake8" "$here" "$examples"
-(
-  cd "$here"
-  step "mypy" "$ours/mypy" --cache-dir "$build/mypy-cache" \
-    sandforge tests "$examples"
-)
+step "mypy" "$ours/mypy" --config-file "$here/pyproject.toml" \
+  --cache-dir "$build/mypy-cache" "$here/sandforge" "$here/tests" "$examples"
 
 pytest_args="-q -p no:cacheprovider"
 tests=$here/tests
@@ -87,7 +86,7 @@ tests=$here/tests
     "$tests/test_surface.py"
   if [ -z "${SANDFORGE_URL:-}" ]; then
     echo "python: SANDFORGE_URL is not set, so the tests against a daemon are skipped"
-    exit 0
+    exit "$status"
   fi
   step "live tests, this package" "$ours/pytest" $pytest_args -rs \
     "$tests/test_live.py" "$tests/test_live_additions.py"
@@ -99,3 +98,4 @@ if [ "${SANDFORGE_BACKEND:-}" != fake ]; then
     step "example $(basename "$example")" "$ours/python" "$example"
   done
 fi
+exit "$status"
