@@ -210,7 +210,9 @@ TEST_CASE("a first frame that is not a proper Hello is refused") {
       {frame_of(FrameType::Hello, 0, 0, wire::encode(wire::Hello{}).substr(0, 20)), "malformed Hello"},
       {"login: \r\nPassword: \r\n", "wire protocol"},
   };
-  for (const auto& [bytes, text] : cases) {
+  for (const auto& one : cases) {
+    const std::string& bytes = one.first;
+    const char* text = one.second;
     CAPTURE(std::string(text));
     RawPeer peer;
     peer.say(bytes);

@@ -116,7 +116,9 @@ TEST_CASE("the fake shell runs what tests need") {
       {"no-such 2>&1; echo $?", "sh: 1: no-such: not found\n127\n"},
       {"", ""},
   };
-  for (const auto& [script, expected] : outputs) {
+  for (const auto& one : outputs) {
+    const char* script = one.first;
+    const std::string expected = one.second;
     CAPTURE(std::string(script));
     CHECK(sh(guest, script).out == expected);
   }
@@ -312,8 +314,9 @@ TEST_CASE("the fake guest hangs up on a host that breaks the protocol") {
       {"a result from the host", open(1, sleep) + frame_of(FrameType::Result, 0, 1, result_of())},
       {"meta from the host", open(1, sleep) + frame_of(FrameType::Meta, 0, 1)},
   };
-  for (const auto& [what, bytes] : cases) {
-    CAPTURE(std::string(what));
+  for (const auto& one : cases) {
+    CAPTURE(std::string(one.first));
+    const std::string& bytes = one.second;
     backend::LaunchPlan plan;
     plan.id = "unit";
     auto worker = backend::make_fake_backend()->launch(plan);
