@@ -17,7 +17,9 @@ class ChannelBuffer {
   std::size_t size() const noexcept { return bytes_.size() - offset_; }
   bool empty() const noexcept { return size() == 0; }
   // Room that is left in the window.
-  std::size_t space() const noexcept { return limits::kStreamWindow - std::min<std::size_t>(size(), limits::kStreamWindow); }
+  std::size_t space() const noexcept {
+    return limits::kStreamWindow - std::min<std::size_t>(size(), limits::kStreamWindow);
+  }
   std::string_view view() const noexcept { return std::string_view(bytes_).substr(offset_); }
 
   void append(std::string_view bytes) { bytes_ += bytes; }

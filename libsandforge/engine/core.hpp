@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Core: what all sandboxes of one engine share: the loop and its thread, short-lived threads for work that blocks on the
-// disk, directories, the log. Handles keep it alive beyond the engine; it is then closed and answers so.
+// Core: what all sandboxes of one engine share: the loop and its thread, short-lived threads for work that blocks on
+// the disk, directories, the log. Handles keep it alive beyond the engine; it is then closed and answers so.
 #pragma once
 
 #include <filesystem>

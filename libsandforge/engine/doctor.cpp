@@ -89,10 +89,11 @@ Check check_agent(const Directories& directories) {
 Check check_kvm() {
   if (::access("/dev/kvm", F_OK) != 0) {
     return {"kvm", CheckStatus::CouldBeBetter, "/dev/kvm does not exist: guests run with an emulated CPU, slowly",
-            "turn on virtualisation in the firmware or, in a virtual machine, nested virtualisation; then modprobe kvm"};
+            "turn on virtualisation in the firmware (in a virtual machine: nested virtualisation), then modprobe kvm"};
   }
   if (::access("/dev/kvm", R_OK | W_OK) != 0) {
-    return {"kvm", CheckStatus::CouldBeBetter, "/dev/kvm is not open to this user: guests run with an emulated CPU, slowly",
+    return {"kvm", CheckStatus::CouldBeBetter,
+            "/dev/kvm is not open to this user: guests run with an emulated CPU, slowly",
             "sudo usermod -aG kvm $USER, then log in anew"};
   }
   return {"kvm", CheckStatus::Fine, "/dev/kvm", {}};

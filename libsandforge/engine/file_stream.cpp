@@ -13,7 +13,8 @@ namespace {
 using base::Code;
 
 base::Error broken_guest(std::string_view what) {
-  return base::make_error(Code::GuestFault, "bad_message", fmt::format("the guest's agent broke the protocol: {}", what));
+  return base::make_error(Code::GuestFault, "bad_message",
+                          fmt::format("the guest's agent broke the protocol: {}", what));
 }
 
 }  // namespace
@@ -157,8 +158,8 @@ void FileLister::on_data(std::uint8_t channel, std::string_view bytes) {
   if (agent_stream() == nullptr) return;
   if (entries_.size() > limits::kDirEntriesMax || total_ > limits::kDirBytesMax) {
     return finish(base::make_error(Code::Exhausted, "too_many_entries",
-                                   fmt::format("guest file \"{}\": the directory has more than {} entries", printable(path()),
-                                               limits::kDirEntriesMax),
+                                   fmt::format("guest file \"{}\": the directory has more than {} entries",
+                                               printable(path()), limits::kDirEntriesMax),
                                    "list it with a command in the sandbox"));
   }
   {

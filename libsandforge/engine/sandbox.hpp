@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sandbox: one guest from create to tombstone. Its parts live on the loop thread; what callers may see is under a mutex.
+// Sandbox: one guest from create to tombstone. Its parts live on the loop thread; what callers see is under a mutex.
 #pragma once
 
 #include <chrono>

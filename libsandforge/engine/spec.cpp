@@ -126,8 +126,8 @@ base::Result<ExecSpec> resolve_exec(ExecSpec spec) {
   SANDFORGE_TRY_STATUS(check_strings("env", spec.env, total));
   SANDFORGE_TRY_STATUS(check_environment(spec.env));
   if (total > limits::kExecBytesMax) {
-    return invalid_exec(fmt::format("exec: arguments and environment have {} bytes together, but at most {} are allowed",
-                                    total, limits::kExecBytesMax));
+    return invalid_exec(fmt::format("exec: arguments and environment have {} bytes, but at most {} are allowed", total,
+                                    limits::kExecBytesMax));
   }
   if (!spec.cwd.empty()) {
     if (auto status = check_guest_path(spec.cwd); !status) return std::move(status.error()).context("exec: cwd");

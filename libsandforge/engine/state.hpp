@@ -6,8 +6,8 @@
 //         \           v            v            v
 //          `------> error      destroying -> destroyed        (error -> destroying too)
 //
-// A sandbox has a *phase* (requested, provisioning, ready, destroying, destroyed, error) and, while ready, any number of
-// operations at once; what it shows is the most telling of them: executing > writing_file > copying_artifacts > ready.
+// A sandbox has a *phase* (requested, provisioning, ready, destroying, destroyed, error) and, while ready, any number
+// of operations at once; it shows the most telling of them: executing > writing_file > copying_artifacts > ready.
 // `interactive` and `paused` are reserved for terminals and snapshots.
 #pragma once
 

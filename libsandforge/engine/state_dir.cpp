@@ -49,7 +49,8 @@ base::Result<base::UniqueFd> lock_state_dir(const fs::path& directory) {
   const fs::path file = directory / "lock";
   base::UniqueFd fd(::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!fd) {
-    return base::os_error("cannot open " + file.string()).with_remedy("name a state directory that this user can write");
+    return base::os_error("cannot open " + file.string())
+        .with_remedy("name a state directory that this user can write");
   }
   if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK) return base::os_error("cannot lock " + file.string());
