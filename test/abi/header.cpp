@@ -1,0 +1,3 @@
+// SPDX-License-Identifier: Apache-2.0
+// The same text as C++20: see header.c.
+#include "header.c"
