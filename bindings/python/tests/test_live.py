@@ -23,7 +23,7 @@ from sandforge import (
 
 needs_guest = pytest.mark.skipif(
     os.environ.get("SANDFORGE_BACKEND") == "fake",
-    reason="the fake backend has no guest system to look at",
+    reason="needs a real guest: the fake backend has neither python nor git nor pipes",
 )
 
 
@@ -66,17 +66,16 @@ def test_exec_takes_a_request(live_client: Client, live_sandbox: SandboxHandle) 
     assert result.stdout == "direct\n"
 
 
-@needs_guest
 def test_environment_and_directory_reach_the_command(
     live_sandbox: SandboxHandle,
 ) -> None:
     result = live_sandbox.commands.run(
         ["sh", "-c", 'echo "$MY_VAR"; pwd; echo oops >&2; exit 7'],
-        cwd="/usr/bin",
+        cwd="/tmp",
         env={"MY_VAR": "Hellö World"},
         timeout_sec=30,
     )
-    assert result.stdout == "Hellö World\n/usr/bin\n"
+    assert result.stdout == "Hellö World\n/tmp\n"
     assert result.stderr == "oops\n"
     assert result.exit_code == 7
 
@@ -87,7 +86,6 @@ def test_python_runs_in_the_guest(live_sandbox: SandboxHandle) -> None:
     assert result.stdout == "42\n"
 
 
-@needs_guest
 def test_a_command_out_of_time_exits_with_124(live_sandbox: SandboxHandle) -> None:
     result = live_sandbox.commands.run(
         ["sh", "-c", "echo partial; exec sleep 600"], timeout_sec=2
@@ -96,7 +94,6 @@ def test_a_command_out_of_time_exits_with_124(live_sandbox: SandboxHandle) -> No
     assert result.stdout == "partial\n"
 
 
-@needs_guest
 def test_a_command_may_outlast_the_patience_of_the_client(
     live_client: Client, live_sandbox: SandboxHandle
 ) -> None:
@@ -125,16 +122,13 @@ def test_commands_of_one_sandbox_run_at_once(live_sandbox: SandboxHandle) -> Non
     assert said == ["x\nmet\n", "met\n"]
 
 
-@needs_guest
 def test_much_output_is_complete(live_sandbox: SandboxHandle) -> None:
-    result = live_sandbox.commands.run(
-        ["sh", "-c", "yes 0123456789abcde | head -65536"]
-    )
-    assert len(result.stdout) == 1024 * 1024
-    assert result.stdout.endswith("0123456789abcde\n")
+    line = "0123456789abcde\n"
+    live_sandbox.files.write("/tmp/much", line * 65536)
+    result = live_sandbox.commands.run(["cat", "/tmp/much"])
+    assert result.stdout == line * 65536
 
 
-@needs_guest
 def test_the_hostname_file_can_be_read(live_sandbox: SandboxHandle) -> None:
     assert live_sandbox.files.read("/etc/hostname").strip()
 
@@ -173,7 +167,6 @@ def test_exists_tells_files_from_nothing(live_sandbox: SandboxHandle) -> None:
     assert live_sandbox.files.exists("/tmp/not-there") is False
 
 
-@needs_guest
 def test_remove_takes_a_whole_directory(live_sandbox: SandboxHandle) -> None:
     live_sandbox.files.write("/tmp/gone/deep/file", "x")
     assert live_sandbox.files.remove("/tmp/gone").exit_code == 0
