@@ -194,3 +194,7 @@ if __name__ == "__main__":
     except Missing as missing:
         print(missing)
         sys.exit(77)
+    except (RuntimeError, subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+        print(error)
+        print("0 passed, 1 failed")
+        sys.exit(1)
