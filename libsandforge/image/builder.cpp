@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "image/builder.hpp"
 
+#include <unistd.h>
+
 #include <ctime>
 
 #include "base/limits.hpp"
@@ -45,8 +47,10 @@ base::Result<Manifest> build(Store& store, const std::string& name, const Recipe
   if (present && present->recipe_digest == recipe_digest && !force) return present;
   if (!present && present.error().code == base::Code::InvalidArgument) return std::move(present).error();
 
-  SANDFORGE_TRY_STATUS(
-      require_tools({kApt, kAptCache, kDpkgDeb, kMmdebstrap, kMkfsErofs, kDepmod, kModprobe, kTar, kXz, kLz4}));
+  // The last one gives who is not root a user namespace with more than one id.
+  const Tool namespaces = ::geteuid() == 0 ? kTar : kNewuidmap;
+  SANDFORGE_TRY_STATUS(require_tools(
+      {kApt, kAptCache, kDpkgDeb, kMmdebstrap, kMkfsErofs, kDepmod, kModprobe, kTar, kXz, kLz4, namespaces}));
   SANDFORGE_TRY(const AptSources sources, sources_of(recipe));
   SANDFORGE_TRY(const TempDir temp, store.make_temp_dir());
   SANDFORGE_TRY(const KernelPackage package, fetch_kernel(sources, recipe.kernel_package, temp.path(), progress));

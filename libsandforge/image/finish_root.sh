@@ -8,10 +8,10 @@ rm -f /etc/hostname /etc/resolv.conf /etc/machine-id /var/lib/dbus/machine-id
 : >/etc/machine-id
 : >/etc/resolv.conf
 
-rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/lib/dpkg/*-old /var/cache/ldconfig/aux-cache
+# Not /tmp: mmdebstrap's own configuration of apt is there until it has cleaned up (without it, it would clean the host).
+rm -rf /var/cache/debconf/*-old /var/lib/dpkg/*-old /var/cache/ldconfig/aux-cache
 rm -f /etc/passwd- /etc/group- /etc/shadow- /etc/gshadow- /etc/subuid- /etc/subgid- /etc/.pwd.lock
 find /var/log -type f -delete
-rm -rf /tmp/* /var/tmp/*
 find /usr/share/doc /usr/share/man /usr/share/info /usr/share/locale -mindepth 1 -delete 2>/dev/null || true
 
 # The day of the last password change is the day of the build.

@@ -63,7 +63,8 @@ class BootstrapProgress {
   std::size_t stage_ = 0;
 };
 
-// Another time than the tree's owner: in a user namespace the tree exists only while mmdebstrap's helper runs.
+// For who is not root: owners other than himself exist only in a user namespace, which mmdebstrap's helper makes. The
+// archive's device nodes cannot be made there, and are of no use in a guest.
 base::Status erofs_from_tar(const fs::path& tar, const fs::path& image, const Progress& progress) {
   if (progress) progress("write erofs", 0, 1);
   std::string mkfs;
@@ -71,7 +72,7 @@ base::Status erofs_from_tar(const fs::path& tar, const fs::path& image, const Pr
   ToolRun run{.tool = kMmdebstrap};
   run.args = {"--unshare-helper", "sh", "-c",
               "set -e; d=$(mktemp -d); trap 'rm -rf \"$d\"' EXIT; mkdir \"$d/root\"; tar -C \"$d/root\" -xf - "
-              "--numeric-owner --same-permissions; mkfs.erofs" + mkfs + " >&2; cat \"$d/image\""};
+              "--numeric-owner --same-permissions --exclude='./dev/*'; mkfs.erofs" + mkfs + " >&2; cat \"$d/image\""};
   run.stdin_file = tar;
   run.stdout_file = image;
   run.starts_others = true;

@@ -20,6 +20,7 @@ namespace {
 // Fixed, so that what maintainer scripts see does not depend on the host.
 constexpr std::string_view kPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 constexpr std::size_t kTailLines = 12;
+constexpr std::ptrdiff_t kCauseLines = 4;
 constexpr std::size_t kOutputCap = 16 * limits::kMiB;
 
 std::string find_tool(std::string_view program) {
@@ -61,14 +62,15 @@ std::vector<std::string> containment() {
   return {};
 }
 
-// The lines that tell the cause: those marked as errors, else the last ones.
+// The lines that tell the cause: those marked as errors and the one before them, else the last ones.
 std::string cause_of(const std::deque<std::string>& lines) {
-  std::string marked, all;
-  for (const std::string& line : lines) {
-    std::string& text = line.starts_with("E:") ? marked : all;
-    text += (text.empty() ? "" : "; ") + line;
-  }
-  return marked.empty() ? all : marked;
+  const auto marked = [](const std::string& line) { return line.starts_with("E:"); };
+  auto first = std::find_if(lines.begin(), lines.end(), marked);
+  if (first == lines.end()) first = lines.end() - std::min<std::ptrdiff_t>(std::ssize(lines), kCauseLines);
+  else if (first != lines.begin()) --first;
+  std::string cause;
+  for (auto line = first; line != lines.end(); ++line) cause += (cause.empty() ? "" : "; ") + *line;
+  return cause;
 }
 
 base::Error failure(const ToolRun& run, int status, const std::deque<std::string>& lines) {

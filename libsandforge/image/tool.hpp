@@ -29,6 +29,7 @@ inline constexpr Tool kMkfsErofs{"mkfs.erofs", "erofs-utils"};
 inline constexpr Tool kDepmod{"depmod", "kmod"};
 inline constexpr Tool kModprobe{"modprobe", "kmod"};
 inline constexpr Tool kTar{"tar", "tar"};
+inline constexpr Tool kNewuidmap{"newuidmap", "uidmap"};
 inline constexpr Tool kGzip{"gzip", "gzip"};
 inline constexpr Tool kXz{"xz", "xz-utils"};
 inline constexpr Tool kLz4{"lz4", "lz4"};

@@ -48,7 +48,7 @@ TEST_CASE("what apt says about the network or the disk becomes an error that say
   const auto network = run_tool(run);
   CHECK(network.error().code == base::Code::Disconnected);
   CHECK(network.error().reason == "mirror_unreachable");
-  CHECK(network.error().message.ends_with(": E: Failed to fetch http://m.test/x"));
+  CHECK(network.error().message.ends_with(": W: x; E: Failed to fetch http://m.test/x"));
   run.args[1] = "echo 'write error: No space left on device' >&2; exit 2";
   CHECK(run_tool(run).error().code == base::Code::Exhausted);
 }
