@@ -36,8 +36,8 @@ extern "C" {
  *             thread, never under a lock: they must be short and must not call a function marked BLOCKS.
  * Process     The library never exits or aborts your process on account of a guest, takes no signal but the blocking of
  *             all of them in its own thread, changes neither cwd, umask, environment nor stdio, opens every descriptor
- *             close-on-exec, starts one I/O thread per engine and a short-lived one for each create. Children are
- *             known by pidfd and reaped by the library.
+ *             close-on-exec, starts one I/O thread per engine and a short-lived one for each create and destroy.
+ *             Children are known by pidfd and reaped by the library.
  * ================================================================================================================== */
 
 #define SANDFORGE_VERSION_MAJOR 0

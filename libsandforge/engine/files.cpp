@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/limits.hpp"
 
 namespace sandforge::engine {
@@ -79,20 +81,21 @@ base::Result<std::string> read_file(const SandboxPtr& sandbox, const std::string
     file.reader->abandon();
     return too_large(path, cap);
   }
-  std::string bytes;
-  // What stat says is a hint: files of /proc say 0, others grow meanwhile.
+  // What stat says is a hint: files of /proc say 0, others grow meanwhile, and a guest may lie.
+  std::string bytes(static_cast<std::size_t>(std::min(file.info.length, limits::kMiB)) + 1, '\0');
+  std::size_t filled = 0;
   for (;;) {
-    const std::size_t had = bytes.size();
-    bytes.resize(had + limits::kStreamWindow);
-    auto count = file.reader->read(bytes.data() + had, limits::kStreamWindow);
-    if (!count) return std::move(count).error();
-    bytes.resize(had + *count);
-    if (*count == 0) return bytes;
-    if (bytes.size() > cap) {
+    if (filled == bytes.size()) bytes.resize(2 * bytes.size());
+    SANDFORGE_TRY(const std::size_t count, file.reader->read(bytes.data() + filled, bytes.size() - filled));
+    filled += count;
+    if (count == 0) break;
+    if (filled > cap) {
       file.reader->abandon();
       return too_large(path, cap);
     }
   }
+  bytes.resize(filled);
+  return bytes;
 }
 
 base::Result<wire::FileInfo> write_file(const SandboxPtr& sandbox, const std::string& path, std::string_view bytes,

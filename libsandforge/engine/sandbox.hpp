@@ -40,8 +40,10 @@ struct Provisioned {
   std::string image_digest;
 };
 
-// Milliseconds from a caller: negative means for ever.
+// Milliseconds from a caller: negative means for ever, as does what no clock can count.
 using Timeout = std::int64_t;
+inline constexpr Timeout kLongestTimeout = std::int64_t{366} * 24 * 3600 * 1000;
+inline bool is_for_ever(Timeout timeout) noexcept { return timeout < 0 || timeout > kLongestTimeout; }
 
 class Sandbox final : public std::enable_shared_from_this<Sandbox>, private agent_client::SessionEvents {
  public:

@@ -64,7 +64,7 @@ void Sandbox::end_operations(wire::EndedBy verdict, const Error& error) {
 void Sandbox::on_worker_exit() {
   const auto self = shared_from_this();
   exit_watch_.reset();
-  const std::string how = printable(worker_->describe_exit());
+  const std::string how = printable(worker_->describe_exit(), limits::kGuestLogTail);
   worker_.reset();
   if (tearing_down_) {
     if (describe_exit_in_failure_ && !how.empty()) {

@@ -185,11 +185,10 @@ std::size_t utf8_length(std::string_view bytes) noexcept {
 
 }  // namespace
 
-std::string printable(std::string_view bytes) {
-  constexpr std::size_t kMost = 200;
+std::string printable(std::string_view bytes, std::size_t most) {
   std::string out;
   while (!bytes.empty()) {
-    if (out.size() >= kMost) return out + "…";
+    if (out.size() >= most) return out + "…";
     const std::size_t length = utf8_length(bytes);
     const auto first = static_cast<unsigned char>(bytes[0]);
     if (length == 0 || first < 0x20 || first == 0x7f) {

@@ -4,6 +4,10 @@
 #include <doctest/doctest.h>
 #include <sandforge/sandforge.h>
 
+#include <cstddef>
+#include <stdexcept>
+#include <string>
+
 #include "capi/guard.hpp"
 
 using sandforge::base::Code;

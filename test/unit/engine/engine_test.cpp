@@ -9,6 +9,7 @@
 #include "engine/engine_fixture.hpp"
 #include "engine/exec_collect.hpp"
 #include "engine/files.hpp"
+#include "engine/process.hpp"
 
 using namespace sandforge::engine;
 using namespace sandforge::engine::test;
