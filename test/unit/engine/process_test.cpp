@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/process.hpp"
 
-#include <atomic>
-#include <thread>
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
 
 #include "engine/channel_buffer.hpp"
 #include "engine/engine_fixture.hpp"
@@ -37,6 +38,31 @@ TEST_CASE("credit is given back in lumps of half a window and never lost") {
   CHECK(given > 1'000'000 - limits::kStreamWindow / 2);
 }
 
+namespace {
+
+// A notifier's calls, countable from another thread.
+class Calls {
+ public:
+  static void count(void* calls) { static_cast<Calls*>(calls)->add(); }
+  // The callback may come a moment after the read that it announces; then there are `wanted` and not more.
+  bool become(int wanted) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, std::chrono::seconds(10), [&] { return calls_ >= wanted; }) && calls_ == wanted;
+  }
+
+ private:
+  void add() {
+    const std::lock_guard lock(mutex_);
+    ++calls_;
+    changed_.notify_all();
+  }
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  int calls_ = 0;
+};
+
+}  // namespace
+
 TEST_CASE("a process calls its notifier once until told that there is nothing, and never after release") {
   const TempState temp;
   auto engine = Engine::create(temp.options());
@@ -48,11 +74,8 @@ TEST_CASE("a process calls its notifier once until told that there is nothing, a
   spec.stream_stdin = true;
   auto resolved = resolve_exec(spec);
   REQUIRE(resolved);
-  struct Counter {
-    std::atomic<int> calls = 0;
-  } counter;
-  const auto process = std::make_shared<Process>(
-      sandbox, resolved.value(), [](void* data) { ++static_cast<Counter*>(data)->calls; }, &counter);
+  Calls calls;
+  const auto process = std::make_shared<Process>(sandbox, resolved.value(), &Calls::count, &calls);
   REQUIRE(process->begin());
   const auto round_trip = [&](const char* text) {
     REQUIRE(process->write(text, -1));
@@ -63,17 +86,17 @@ TEST_CASE("a process calls its notifier once until told that there is nothing, a
     return std::string(buffer, **count);
   };
   CHECK(round_trip("one") == "one");
-  CHECK(counter.calls == 1);
+  CHECK(calls.become(1));
   CHECK(round_trip("two") == "two");  // nobody was told "nothing now" in between
-  CHECK(counter.calls == 1);
+  CHECK(calls.become(1));
   char buffer[16];
   CHECK_FALSE(process->read(1, buffer, sizeof buffer, 0)->has_value());
   CHECK(round_trip("three") == "three");
-  CHECK(counter.calls == 2);
+  CHECK(calls.become(2));
   CHECK_FALSE(process->read(1, buffer, sizeof buffer, 0)->has_value());
   process->release();
   CHECK(sandbox->destroy());
-  CHECK(counter.calls == 2);
+  CHECK(calls.become(2));
 }
 
 TEST_CASE("input beyond the window waits for the command to read, and all of it arrives") {
