@@ -38,7 +38,7 @@ Agent::Agent(Console& console, AgentOptions options)
     : console_(console),
       options_(std::move(options)),
       reaper_(loop_),
-      tasks_{loop_, reaper_, workers_, cgroups_, options_.root_path, -1, -1, {}},
+      tasks_{loop_, reaper_, workers_, cgroups_, options_.root_path, -1, -1, {}, 0, {}},
       files_{loop_, workers_, -1},
       channel_(loop_, *this) {}
 
@@ -156,7 +156,12 @@ void Agent::drained() {
 
 void Agent::disconnected() {
   connection_.reset();
-  if (channel_.finished()) loop_.defer([this] { loop_.stop(); });
+  if (channel_.finished()) stop_when_idle();
+}
+
+void Agent::stop_when_idle() {
+  tasks_.idle = [this] { loop_.stop(); };
+  if (tasks_.alive == 0) loop_.defer(tasks_.idle);
 }
 
 // The answer leaves first, then the memory of the file systems, then the machine ends.
@@ -165,7 +170,7 @@ void Agent::shut_down() {
   channel_.flush_blocking(kFlushMs);
   connection_.reset();
   if (options_.in_guest) power_off(console_);
-  loop_.stop();
+  stop_when_idle();
 }
 
 }  // namespace sandforge::agent

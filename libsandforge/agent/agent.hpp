@@ -48,6 +48,8 @@ class Agent final : public Services, private ChannelEvents {
   // What changes the machine as a whole is refused outside a guest.
   base::Status own_guest(const std::function<base::Status()>& action);
   void shut_down();
+  // Ends run() once no task is alive.
+  void stop_when_idle();
 
   static constexpr int kFlushMs = 1000;
 

@@ -10,6 +10,7 @@
 
 #include <charconv>
 #include <cstring>
+#include <utility>
 
 #include "agent/clock.hpp"
 #include "agent/small_io.hpp"
@@ -72,6 +73,7 @@ Task::~Task() {
 
 void Task::start() {
   self_ = shared_from_this();
+  ++context_.alive;
   if (request_.user.empty()) return launch(User{});
   // /etc/passwd may lie on anything: not on this thread.
   context_.workers.submit([self = self_, wanted = request_.user, root = context_.root, loop = &context_.loop] {
@@ -388,8 +390,12 @@ void Task::release() {
   if (timer_) context_.loop.remove(timer_.get());
   if (report_) context_.loop.remove(report_.get());
   if (cgroup_) context_.loop.remove(cgroup_.events());
-  context_.loop.defer([self = std::move(self_)] {});
-  self_.reset();
+  if (!self_) return;
+  context_.loop.defer([self = std::exchange(self_, nullptr)]() mutable {
+    TaskContext& context = self->context_;
+    self.reset();
+    if (--context.alive == 0 && context.idle) context.idle();
+  });
 }
 
 bool Task::data(std::uint8_t channel, std::string_view bytes) {

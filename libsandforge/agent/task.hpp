@@ -11,6 +11,7 @@
 #include <linux/filter.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -39,6 +40,8 @@ struct TaskContext {
   int root = -1;                    // the same, open
   int null_device = -1;             // /dev/null
   std::vector<sock_filter> filter;  // of tasks in a container
+  std::size_t alive = 0;            // tasks whose tree is not dead yet
+  std::function<void()> idle;       // called in a later round when the last of them is
 };
 
 class Task final : public Operation, public std::enable_shared_from_this<Task> {

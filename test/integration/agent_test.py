@@ -386,7 +386,7 @@ class FileTest(AgentCase):
         self.refused(self.connection.read("/root"), "conflict", errno.EISDIR)
         self.refused(self.connection.write("/root"), "conflict", errno.EISDIR)
         self.refused(self.connection.read("/no/such"), "not_found", errno.ENOENT)
-        for path in ("", "relative", "/nul\0", "/" + "a/" * 2048):
+        for path in ("", "relative", "/nul\0", "/" + "a/" * 2047 + "a"):
             self.refused(self.connection.read(path), "invalid_argument")
 
     def test_a_full_disk_is_an_error_and_leaves_nothing(self):
