@@ -113,4 +113,4 @@ def test_stat_tells_the_posix_mode(live_sandbox: SandboxHandle) -> None:
 def test_refusals_carry_status_and_code(live_sandbox: SandboxHandle) -> None:
     with pytest.raises(SandforgeException) as caught:
         live_sandbox.files.read("/tmp/not-there")
-    assert (caught.value.status, caught.value.code) == (422, "not_found")
+    assert (caught.value.status, caught.value.code) == (422, "file_missing")
