@@ -150,11 +150,11 @@ void Channel::flush() {
   if (flushed()) {
     out_.clear();
     out_offset_ = 0;
-  } else if (out_offset_ > kHighWater) {
+  } else if (out_offset_ > limits::kAgentBacklog) {
     out_.erase(0, out_offset_);
     out_offset_ = 0;
   }
-  if (was_congested_ && out_.size() - out_offset_ <= kHighWater / 2) {
+  if (was_congested_ && out_.size() - out_offset_ <= limits::kAgentBacklog / 2) {
     was_congested_ = false;
     events_.drained();
   }

@@ -6,6 +6,8 @@
 //
 // A virtio-serial port is one descriptor for all connections; whether the host has its end open is seen as POLLHUP. It
 // is watched edge-triggered, since POLLHUP stays set while nobody is there and a level-triggered watch would spin.
+// The kernel tells only the present state: a host that hangs up and is back before the guest has looked is not noticed
+// and gets no Hello. It should hang up and try again a little later; the next hang-up that is seen puts all right.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +15,7 @@
 #include <string_view>
 
 #include "agent/loop.hpp"
+#include "base/limits.hpp"
 #include "base/result.hpp"
 #include "base/unique_fd.hpp"
 
@@ -46,8 +49,8 @@ class Channel {
 
   // Queues whole frames; written as the host takes them. Dropped while down.
   void send(std::string_view bytes);
-  // More than kHighWater bytes wait: whoever can wait should stop producing until drained().
-  bool congested() const noexcept { return out_.size() - out_offset_ > kHighWater; }
+  // More than limits::kAgentBacklog bytes wait: whoever can wait should stop producing until drained().
+  bool congested() const noexcept { return out_.size() - out_offset_ > limits::kAgentBacklog; }
   // Nothing waits to be written.
   bool flushed() const noexcept { return out_offset_ == out_.size(); }
   // BLOCKS until the host took everything, for at most `timeout_ms`. For the last answer before the guest ends.
@@ -59,7 +62,6 @@ class Channel {
   bool finished() const noexcept { return kind_ == Kind::Given && ended_; }
 
  private:
-  static constexpr std::size_t kHighWater = 512 * 1024;
   static constexpr std::size_t kReadSize = 64 * 1024;
 
   void accept_connection();

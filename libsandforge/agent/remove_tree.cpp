@@ -9,6 +9,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/limits.hpp"
+
 namespace sandforge::agent {
 
 namespace {
@@ -54,7 +56,7 @@ base::Status remove_tree(int parent, const std::string& name, const std::functio
     const int here = ::dirfd(entries);
     if (::unlinkat(here, child.c_str(), 0) == 0 || errno == ENOENT) continue;
     if (errno != EISDIR && errno != EPERM) return base::os_error(child);
-    if (levels.size() >= kTreeDepthMax) {
+    if (levels.size() >= limits::kTreeDepthMax) {
       return base::make_error(base::Code::Exhausted, "too_deep", "the directory tree is too deep");
     }
     SANDFORGE_TRY(Level next, enter(here, child));

@@ -10,8 +10,7 @@
 namespace sandforge::agent {
 
 // Removes `name` in the directory `parent`. BLOCKS; stops early and without error when `stop` says true. Trees deeper
-// than kTreeDepthMax are refused: one descriptor is held per level.
+// than limits::kTreeDepthMax are refused: one descriptor is held per level.
 base::Status remove_tree(int parent, const std::string& name, const std::function<bool()>& stop);
-inline constexpr std::size_t kTreeDepthMax = 2048;
 
 }  // namespace sandforge::agent

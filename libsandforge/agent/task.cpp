@@ -24,7 +24,6 @@ namespace {
 constexpr int kExitTimeout = 124, kExitNotFound = 127, kExitCannotRun = 126, kExitSignalBase = 128;
 // A killed process is gone at once unless it sleeps in the kernel where even SIGKILL waits (a dead network mount).
 constexpr std::uint64_t kDeathGraceMs = 10'000;
-constexpr std::size_t kEarlySignalsMax = 16;
 
 // The pid behind a pidfd, in the agent's namespace; 0 when it is gone.
 std::uint32_t pid_of(int pidfd) {
@@ -419,7 +418,7 @@ void Task::signal(std::uint32_t number) {
   if (number == 0 || number > 64 || cause_set_) return;
   if (running_) {
     sys_pidfd_send_signal(pidfd_.get(), static_cast<int>(number));
-  } else if (early_signals_.size() < kEarlySignalsMax) {
+  } else if (early_signals_.size() < limits::kEarlySignalsMax) {
     early_signals_.push_back(static_cast<int>(number));
   }
 }

@@ -8,6 +8,7 @@
 
 #include "agent/rooted_path.hpp"
 #include "agent/small_io.hpp"
+#include "base/limits.hpp"
 
 namespace sandforge::agent {
 
@@ -89,7 +90,7 @@ base::Result<User> find_user(std::string_view passwd, std::string_view group, st
     user.gid = *gid;
     return user;
   }
-  for (std::string_view rest = group; !login.empty() && !rest.empty() && user.groups.size() < kGroupsMax;) {
+  for (std::string_view rest = group; !login.empty() && !rest.empty() && user.groups.size() < limits::kUserGroupsMax;) {
     std::array<std::string_view, 4> fields;
     if (!split(cut(rest, '\n'), fields) || !lists(fields[3], login)) continue;
     const auto gid = number_in(fields[2]);
@@ -105,7 +106,7 @@ base::Result<User> load_user(int root, std::string_view wanted) {
     // A missing file is an empty one: numbers work without it.
     const auto file = open_regular(root, kPaths[i]);
     if (!file) continue;
-    auto text = read_open_file(file.value().get(), kUserFileMax);
+    auto text = read_open_file(file.value().get(), limits::kUserFileMax);
     if (text) texts[i] = std::move(text).value();
   }
   return find_user(texts[0], texts[1], wanted);

@@ -21,10 +21,8 @@ struct User {
 };
 
 // `wanted` is a name or a number, optionally ":group" (name or number). A number needs no entry; not_found for a name
-// without one. At most kGroupsMax supplementary groups are kept.
+// without one. At most limits::kUserGroupsMax supplementary groups are kept.
 base::Result<User> find_user(std::string_view passwd, std::string_view group, std::string_view wanted);
-inline constexpr std::size_t kGroupsMax = 64;
-inline constexpr std::size_t kUserFileMax = 1024 * 1024;
 
 // The same, reading the files below the root directory `root`. BLOCKS as its file system does: not on the loop.
 base::Result<User> load_user(int root, std::string_view wanted);

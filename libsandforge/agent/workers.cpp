@@ -8,6 +8,8 @@
 #include <mutex>
 #include <utility>
 
+#include "base/limits.hpp"
+
 namespace sandforge::agent {
 
 namespace {
@@ -30,7 +32,7 @@ void Workers::submit(Job job) {
   {
     const std::lock_guard lock(shared_->mutex);
     shared_->queue.push_back(std::move(job));
-    grow = shared_->idle < shared_->queue.size() && shared_->threads < kThreadsMax;
+    grow = shared_->idle < shared_->queue.size() && shared_->threads < limits::kAgentThreadsMax;
     if (grow) ++shared_->threads;
   }
   shared_->wanted.notify_one();

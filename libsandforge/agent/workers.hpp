@@ -12,7 +12,6 @@ namespace sandforge::agent {
 class Workers {
  public:
   using Job = std::function<void()>;
-  static constexpr std::size_t kThreadsMax = 24;
 
   Workers();
   // Any thread. The job may outlive this object and must own what it uses; it comes back by Loop::post.

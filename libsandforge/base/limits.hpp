@@ -63,6 +63,14 @@ inline constexpr std::size_t kFakeShellDepthMax = 32;           // sh -c in sh -
 inline constexpr std::size_t kGuestLogMax = 64 * kKiB;  // kept of what a monitor and its guest's serial port say
 inline constexpr std::size_t kGuestLogTail = 4 * kKiB;  // shown of it when the guest has ended
 
+// The agent in the guest
+inline constexpr std::size_t kAgentThreadsMax = 24;          // for operations that may block in a file system
+inline constexpr std::size_t kAgentBacklog = 512 * kKiB;     // bytes for the host before producers are stopped
+inline constexpr std::size_t kUserFileMax = 1 * kMiB;        // of the guest's /etc/passwd and /etc/group each
+inline constexpr std::size_t kUserGroupsMax = 64;            // supplementary groups of a task
+inline constexpr std::size_t kTreeDepthMax = 2048;           // of a recursive removal: one descriptor a level
+inline constexpr std::size_t kEarlySignalsMax = 16;          // kept until the command runs
+
 // Time
 inline constexpr std::int64_t kBootTimeoutMs = 120'000;
 inline constexpr std::int64_t kShutdownGraceMs = 200;  // for the agent to sync and power off, before the kill

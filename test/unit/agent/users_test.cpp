@@ -6,6 +6,8 @@
 
 #include <string>
 
+#include "base/limits.hpp"
+
 using namespace sandforge;
 using agent::find_user;
 
@@ -69,5 +71,5 @@ TEST_CASE("a home that is no absolute path becomes the root directory") {
 TEST_CASE("a user in thousands of groups keeps a bounded number of them") {
   std::string group;
   for (int i = 1; i < 5000; ++i) group += "g" + std::to_string(i) + ":x:" + std::to_string(i + 2000) + ":ann\n";
-  CHECK(find_user(kPasswd, group, "ann").value().groups.size() == agent::kGroupsMax);
+  CHECK(find_user(kPasswd, group, "ann").value().groups.size() == limits::kUserGroupsMax);
 }
