@@ -47,6 +47,15 @@ base::Status open_pipe(base::UniqueFd& agent_end, base::UniqueFd& child_end, boo
   if (::fcntl(agent_end.get(), F_SETFL, O_NONBLOCK) != 0) return base::os_error("fcntl");
   return {};
 }
+// For a message: at most 200 bytes of what the host sent.
+std::string quote(std::string_view text) {
+  std::string out;
+  out += '"';
+  out += text.substr(0, 200);
+  out += '"';
+  return out;
+}
+
 }  // namespace
 
 struct Task::Pipes {
@@ -241,7 +250,7 @@ void Task::on_started(base::UniqueFd pidfd) {
 void Task::on_failed(const ChildReport& report) {
   std::string reason;
   int exit_code = kExitCannotRun;
-  const std::string quoted = "\"" + request_.argv.front().substr(0, 200) + "\"";
+  const std::string quoted = quote(request_.argv.front());
   switch (report.stage) {
     case ChildStage::Program:
       reason = "cannot run " + quoted;
@@ -249,7 +258,7 @@ void Task::on_failed(const ChildReport& report) {
       break;
     case ChildStage::Interpreter: reason = "cannot run the interpreter of " + quoted; break;
     case ChildStage::WorkingDirectory:
-      reason = "cannot change to directory \"" + request_.cwd.substr(0, 200) + "\"";
+      reason = "cannot change to directory " + quote(request_.cwd);
       break;
     default: {
       error_ = base::os_error(std::string("cannot ") + stage_name(report.stage), report.value);
