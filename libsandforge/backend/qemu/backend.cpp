@@ -2,7 +2,6 @@
 #include "backend/qemu/backend.hpp"
 
 #include <fcntl.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -13,6 +12,7 @@
 #include "backend/kernel_command_line.hpp"
 #include "backend/qemu/arguments.hpp"
 #include "backend/qemu/kvm.hpp"
+#include "backend/qemu/privilege.hpp"
 #include "backend/qemu/tsc.hpp"
 #include "backend/qemu/worker.hpp"
 #include "base/process.hpp"
@@ -24,9 +24,6 @@ constexpr const char* kProgram = "qemu-system-x86_64";
 constexpr const char* kSystemPath = "/usr/local/bin:/usr/bin:/bin";
 constexpr std::uint64_t kCountedKhz = 1'000'000;  // one instruction, one nanosecond, one tick
 constexpr std::uint64_t kQemuOpenFiles = 256;
-// Where a root engine's guests get their user ids: each its own, out of a range that distributions, systemd and
-// container tools leave alone.
-constexpr std::uint32_t kGuestUidBase = 0x6f000000, kGuestUidMask = 0x00ffffff;
 
 base::Result<base::UniqueFd> open_file(const std::filesystem::path& file, int flags, const char* what) {
   base::UniqueFd fd(::open(file.c_str(), flags | O_CLOEXEC | O_NOCTTY));
@@ -172,12 +169,10 @@ Probe QemuBackend::probe() const {
 // the descriptor alone. An ordinary user's runs as that user. It stays root where a file or /dev/kvm would be out of
 // reach.
 void QemuBackend::drop_privilege(base::SpawnOptions& spawn, const Files& files, bool kvm) const {
-  if (::geteuid() != 0) return;
+  const std::uint32_t id = guest_id();
+  if (id == 0) return;
   // QEMU reopens these two by /proc/self/fd, which asks for permission once more.
   if (!world_readable(files.kernel.get()) || !world_readable(files.initrd.get())) return;
-  std::uint32_t random = 0;
-  if (::getrandom(&random, sizeof random, 0) != static_cast<ssize_t>(sizeof random)) return;
-  const std::uint32_t id = kGuestUidBase | (random & kGuestUidMask);
   if (kvm) {
     struct stat device {};
     if (::stat(options_.kvm_device.c_str(), &device) != 0) return;

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+// As whom QEMU runs when the engine is root: a user id of its own, that nobody else on the host has.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+namespace sandforge::backend {
+
+// Where the ids come from: out of a range that distributions, systemd and container tools leave alone.
+inline constexpr std::uint32_t kGuestIdBase = 0x6f000000, kGuestIdMask = 0x00ffffff;
+
+// The id, as user and group, for a guest: `random` placed into the range; 65534 ("nobody") where this process lives in
+// a user namespace that lacks the range; 0 (stay root) where it lacks that too. The maps are the texts of
+// /proc/self/uid_map and gid_map.
+std::uint32_t choose_guest_id(std::string_view uid_map, std::string_view gid_map, std::uint32_t random);
+
+// The same for this process, now; 0 also when it is not root or may not change ids (capabilities, setgroups).
+std::uint32_t guest_id();
+
+}  // namespace sandforge::backend

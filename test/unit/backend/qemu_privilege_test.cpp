@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backend/qemu/privilege.hpp"
+
+#include <doctest/doctest.h>
+
+using namespace sandforge::backend;
+
+namespace {
+constexpr const char* kWholeHost = "         0          0 4294967295\n";
+}
+
+TEST_CASE("a guest of the host's root gets an id out of the guests' own range") {
+  CHECK(choose_guest_id(kWholeHost, kWholeHost, 0) == kGuestIdBase);
+  CHECK(choose_guest_id(kWholeHost, kWholeHost, 0xffffffff) == (kGuestIdBase | kGuestIdMask));
+}
+
+TEST_CASE("in a container's user namespace, which lacks that range, a guest runs as nobody") {
+  const char* container = "0 1000 1\n1 100000 65536\n";
+  CHECK(choose_guest_id(container, container, 7) == 65534);
+}
+
+TEST_CASE("where only root is mapped, or the maps cannot be read, a guest stays root") {
+  CHECK(choose_guest_id("0 1000 1\n", "0 1000 1\n", 7) == 0);
+  CHECK(choose_guest_id(kWholeHost, "0 1000 1\n", 7) == 0);
+  CHECK(choose_guest_id("", "", 7) == 0);
+  CHECK(choose_guest_id("garbage\n", "garbage", 7) == 0);
+}
