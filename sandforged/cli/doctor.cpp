@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// sandforged doctor: what this host can do, and what to do about the rest.
+#include <algorithm>
+
+#include "cli/commands.hpp"
+
+namespace sandforge::cli {
+namespace {
+
+constexpr const char* kHelp = R"(usage: sandforged doctor [--state-dir DIR] [--image-dir DIR]
+
+Checks what this host can do, one line each, with a remedy under what could be
+better. Changes nothing. Exit status 1 when something stops sandboxes from
+working.
+)";
+
+const char* word_of(CheckStatus status) {
+  switch (status) {
+    case CheckStatus::Fine: return "ok    ";
+    case CheckStatus::CouldBeBetter: return "better";
+    default: return "STOPS ";
+  }
+}
+
+}  // namespace
+
+int doctor(const Words& words) {
+  const Args args(words, engine_flags(), Args::Stop::Never);
+  if (args.help()) return print(kHelp) ? 0 : 1;
+  if (!args.rest().empty()) throw UsageError("unexpected argument '" + args.rest().front() + "'");
+  const std::vector<Check> checks = Engine::doctor(engine_options(args));
+  std::size_t width = 0;
+  for (const Check& check : checks) width = std::max(width, check.name.size());
+  std::string text;
+  bool stops = false;
+  for (const Check& check : checks) {
+    stops = stops || check.status == CheckStatus::StopsSandboxes;
+    text += std::string(word_of(check.status)) + "  " + check.name + std::string(width - check.name.size() + 2, ' ') +
+            check.detail + "\n";
+    if (!check.remedy.empty()) text += "        remedy: " + check.remedy + "\n";
+  }
+  text += stops ? "Sandboxes cannot work on this host yet.\n" : "Sandboxes can work on this host.\n";
+  return print(text) && !stops ? 0 : 1;
+}
+
+}  // namespace sandforge::cli

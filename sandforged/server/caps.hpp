@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every size and time that a client of the HTTP server controls has its cap here, and nowhere else.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+
+namespace sandforge::server::caps {
+
+inline constexpr std::size_t kKiB = 1024;
+inline constexpr std::size_t kMiB = 1024 * kKiB;
+
+// Request head
+inline constexpr std::size_t kHeadBytes = 32 * kKiB;
+inline constexpr std::size_t kTargetBytes = 8 * kKiB;
+inline constexpr std::size_t kHeaderCount = 100;
+inline constexpr std::size_t kPathBytes = 512;  // of the URL path; guest paths travel in the query
+
+// Request body
+inline constexpr std::size_t kBodyBytes = 64 * kMiB;
+inline constexpr std::size_t kBodyBytesTotal = 256 * kMiB;  // buffered by all connections together
+inline constexpr std::size_t kChunkExtensionBytes = 256;
+inline constexpr std::size_t kTrailerBytes = 8 * kKiB;
+inline constexpr std::size_t kJsonDepth = 64;
+inline constexpr std::size_t kPipelinedBytes = 64 * kKiB;  // read ahead while a request is answered
+
+// Answers
+inline constexpr std::size_t kExecStreamBytes = 16 * kMiB;  // kept of each output stream of a buffered exec
+inline constexpr std::size_t kFileReadBytes = 16 * kMiB;    // files/read; files/content has no cap
+
+// Work
+inline constexpr std::size_t kConnections = 16384;
+inline constexpr std::size_t kQuickWorkers = 4;
+inline constexpr std::size_t kFileWorkers = 16;
+inline constexpr std::size_t kDestroyWorkers = 8;
+inline constexpr std::size_t kQueuedJobs = 4096;          // a pool, waiting
+inline constexpr std::size_t kFileJobsPerSandbox = 4;     // at once; so that one stalled guest cannot hold every worker
+inline constexpr std::size_t kLoopSliceBytes = 1 * kMiB;  // read of one command before others get their turn
+
+// Time
+inline constexpr std::chrono::seconds kHeadTime{10};   // first byte of a head to its last
+inline constexpr std::chrono::seconds kIdleTime{120};  // between requests
+inline constexpr std::chrono::seconds kBodyTime{30};   // for each kBodyStep bytes of a body
+inline constexpr std::size_t kBodyStep = 16 * kKiB;
+inline constexpr std::chrono::seconds kWriteTime{30};    // without any progress
+inline constexpr std::chrono::seconds kTrickleTime{15};  // a byte for clients that wait for a long command
+inline constexpr std::chrono::seconds kDrainTime{3};     // for answers under way at shutdown
+
+}  // namespace sandforge::server::caps
