@@ -162,6 +162,10 @@ def suites(full: bool) -> list[Suite]:
               300, "unittest"),
         Suite("agent-sanitized", [python, "test/integration/agent_test.py",
                                   str(SANITIZED / "test/integration/sandforge-agent-checked")], 600, "unittest", sanitizer),
+        Suite("sandforged-unit", [str(BUILD / "test/unit/sandforged/sandforged-unit-tests")], 300, "doctest"),
+        Suite("sandforged-unit-sanitized", [str(SANITIZED / "test/unit/sandforged/sandforged-unit-tests")], 600, "doctest",
+              sanitizer),
+        Suite("http", [python, "test/integration/http_test.py", daemon], 600, "unittest"),
     ]
     return table
 
