@@ -116,8 +116,14 @@ class Sandbox {
   bool wait(std::chrono::milliseconds timeout = kForever) {
     detail::Call call;
     const sandforge_code code = sandforge_sandbox_wait(sandbox_.get(), timeout.count(), call.slot());
-    if (code == SANDFORGE_TIMED_OUT && still_starting()) return false;
-    call.check(code);
+    if (code != SANDFORGE_TIMED_OUT) {
+      call.check(code);
+      return true;
+    }
+    if (!is_over()) return false;
+    // It ended with timed_out itself, or right after "not yet": only now does the answer tell which.
+    detail::Call again;
+    again.check(sandforge_sandbox_wait(sandbox_.get(), 0, again.slot()));
     return true;
   }
 
@@ -166,10 +172,9 @@ class Sandbox {
 
  private:
   explicit Sandbox(sandforge_sandbox* sandbox) noexcept : sandbox_(sandbox) {}
-  // Tells "not yet" from a create that failed with timed_out itself.
-  bool still_starting() const {
+  bool is_over() const {
     const State state = info().state;
-    return state == State::Requested || state == State::Provisioning;
+    return state == State::Error || state == State::Destroying || state == State::Destroyed;
   }
 
   detail::Owned<sandforge_sandbox, sandforge_sandbox_free> sandbox_;
