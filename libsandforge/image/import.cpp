@@ -114,6 +114,11 @@ base::Status copy_modules(const fs::path& tree, const std::string& release, cons
     if (error || !contains(base, found) || !fs::is_directory(found, error)) continue;
     fs::copy(found, target, fs::copy_options::recursive | fs::copy_options::skip_symlinks, error);
     if (error) return base::os_error("cannot copy the modules of kernel " + release, error.value());
+    // Tells whether the kernel insists on signed modules; it does no harm when there is none.
+    const fs::path config = base / "boot" / ("config-" + release);
+    if (!fs::is_regular_file(fs::symlink_status(config, error))) return {};
+    SANDFORGE_TRY_STATUS(make_dirs(to / "boot"));
+    fs::copy_file(config, to / "boot" / config.filename(), error);
     return {};
   }
   return base::make_error(base::Code::NotFound, "module_missing", "there is no lib/modules/" + release);
