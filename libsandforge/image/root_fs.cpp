@@ -68,7 +68,9 @@ class BootstrapProgress {
 base::Status erofs_from_tar(const fs::path& tar, const fs::path& image, const Progress& progress) {
   if (progress) progress("write erofs", 0, 1);
   std::string mkfs;
-  for (const std::string& word : mkfs_args(Times::Fixed, "\"$d/image\"", "\"$d/root\"", false)) mkfs += " " + word;
+  for (const std::string& word : mkfs_args(Times::Fixed, "\"$d/image\"", "\"$d/root\"", false)) {
+    mkfs += " " + (word.starts_with('"') ? word : shell_quoted(word));  // the two paths are the shell's to expand
+  }
   ToolRun run{.tool = kMmdebstrap};
   run.args = {"--unshare-helper", "sh", "-c",
               "set -e; d=$(mktemp -d); trap 'rm -rf \"$d\"' EXIT; mkdir \"$d/root\"; tar -C \"$d/root\" -xf - "
