@@ -3,17 +3,17 @@
 #include <sandforge/sandforge.h>
 #include <stdio.h>
 
-static int fail(sandforge_error *error) {
+static int fail(sandforge_error* error) {
   fprintf(stderr, "%s\n%s\n", sandforge_error_message(error), sandforge_error_remedy(error));
   sandforge_error_free(error);
   return 1;
 }
 
-static int run(sandforge_sandbox *sandbox) {
-  const char *const argv[] = {"echo", "Hello, Sandforge!"};
+static int run(sandforge_sandbox* sandbox) {
+  const char* const argv[] = {"echo", "Hello, Sandforge!"};
   sandforge_exec_spec spec = SANDFORGE_EXEC_SPEC_INIT;
-  sandforge_exec_result *result = NULL;
-  sandforge_error *error = NULL;
+  sandforge_exec_result* result = NULL;
+  sandforge_error* error = NULL;
   spec.argv = argv;
   spec.argc = 2;
   if (sandforge_sandbox_exec(sandbox, &spec, &result, &error) != SANDFORGE_OK) return fail(error);
@@ -23,10 +23,10 @@ static int run(sandforge_sandbox *sandbox) {
   return status;
 }
 
-int main(int argc, char **argv) {
-  sandforge_engine *engine = NULL;
-  sandforge_sandbox *sandbox = NULL;
-  sandforge_error *error = NULL;
+int main(int argc, char** argv) {
+  sandforge_engine* engine = NULL;
+  sandforge_sandbox* sandbox = NULL;
+  sandforge_error* error = NULL;
   if (sandforge_engine_create(NULL, &engine, &error) != SANDFORGE_OK) return fail(error);
 
   sandforge_sandbox_spec spec = SANDFORGE_SANDBOX_SPEC_INIT;

@@ -3,17 +3,17 @@
 #include <sandforge/sandforge.h>
 #include <stdio.h>
 
-static int fail(sandforge_error *error) {
+static int fail(sandforge_error* error) {
   fprintf(stderr, "%s\n%s\n", sandforge_error_message(error), sandforge_error_remedy(error));
   sandforge_error_free(error);
   return 1;
 }
 
-static int stream(sandforge_process *process) {
+static int stream(sandforge_process* process) {
   char buffer[4096];
   size_t count = 0;
-  sandforge_exec_result *result = NULL;
-  sandforge_error *error = NULL;
+  sandforge_exec_result* result = NULL;
+  sandforge_error* error = NULL;
   for (;;) {
     if (sandforge_process_read(process, SANDFORGE_STDOUT, buffer, sizeof buffer, -1, &count, &error) != SANDFORGE_OK)
       return fail(error);
@@ -28,12 +28,12 @@ static int stream(sandforge_process *process) {
   return status;
 }
 
-int main(int argc, char **argv) {
-  static const char *const command[] = {"sh", "-c", "echo one; echo two; echo three"};
-  sandforge_engine *engine = NULL;
-  sandforge_sandbox *sandbox = NULL;
-  sandforge_process *process = NULL;
-  sandforge_error *error = NULL;
+int main(int argc, char** argv) {
+  static const char* const command[] = {"sh", "-c", "echo one; echo two; echo three"};
+  sandforge_engine* engine = NULL;
+  sandforge_sandbox* sandbox = NULL;
+  sandforge_process* process = NULL;
+  sandforge_error* error = NULL;
   sandforge_sandbox_spec spec = SANDFORGE_SANDBOX_SPEC_INIT;
   sandforge_exec_spec exec_spec = SANDFORGE_EXEC_SPEC_INIT;
   if (argc > 1) spec.backend = argv[1];

@@ -257,9 +257,7 @@ void Task::on_failed(const ChildReport& report) {
       if (report.value == ENOENT || report.value == ENOTDIR) exit_code = kExitNotFound;
       break;
     case ChildStage::Interpreter: reason = "cannot run the interpreter of " + quoted; break;
-    case ChildStage::WorkingDirectory:
-      reason = "cannot change to directory " + quote(request_.cwd);
-      break;
+    case ChildStage::WorkingDirectory: reason = "cannot change to directory " + quote(request_.cwd); break;
     default: {
       error_ = base::os_error(std::string("cannot ") + stage_name(report.stage), report.value);
       error_->code = base::Code::GuestFault;

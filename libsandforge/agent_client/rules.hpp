@@ -12,9 +12,9 @@
 namespace sandforge::agent_client {
 
 struct OperationRules {
-  std::uint8_t to_host = 0;   // bit per channel on which the agent may send data
-  std::uint8_t to_agent = 0;  // bit per channel on which the host may
-  bool signals = false;        // the host may send Signal
+  std::uint8_t to_host = 0;                             // bit per channel on which the agent may send data
+  std::uint8_t to_agent = 0;                            // bit per channel on which the host may
+  bool signals = false;                                 // the host may send Signal
   bool (*meta_ok)(std::string_view payload) = nullptr;  // null: the operation has no Meta
   bool (*body_ok)(std::string_view body) = nullptr;     // null: its Result has no body
 };

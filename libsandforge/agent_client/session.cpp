@@ -76,8 +76,7 @@ base::Result<StreamPtr> SessionCore::open(std::string request, StreamEvents& eve
   }
   const auto opened = wire::decode_open(request);
   if (!opened) return make_error(Code::InvalidArgument, {}, "the request is not an encoded operation");
-  if (streams_.size() >= limits::kStreamsMax || pending() >= limits::kSessionBacklogMax ||
-      next_id_ > INT32_MAX) {
+  if (streams_.size() >= limits::kStreamsMax || pending() >= limits::kSessionBacklogMax || next_id_ > INT32_MAX) {
     return make_error(Code::Exhausted, "too_many_operations",
                       "the sandbox has " + std::to_string(streams_.size()) + " operations under way",
                       "wait for some of them to end");
@@ -117,8 +116,7 @@ std::size_t SessionCore::send(const StreamPtr& stream, std::uint8_t channel, std
   }
   const std::size_t taken = std::min(wanted, room);
   for (std::size_t at = 0; at < taken; at += limits::kFramePayloadMax) {
-    frame(wire::FrameType::Data, channel, stream->id,
-          bytes.substr(at, std::min(limits::kFramePayloadMax, taken - at)));
+    frame(wire::FrameType::Data, channel, stream->id, bytes.substr(at, std::min(limits::kFramePayloadMax, taken - at)));
   }
   side.credit -= static_cast<std::uint32_t>(taken);
   if (turn_ == stream.get()) turn_left_ -= taken;
@@ -151,8 +149,7 @@ void SessionCore::cancel(const StreamPtr& stream) {
 
 void SessionCore::consumed(const StreamPtr& stream, std::uint8_t channel, std::size_t bytes) {
   if (!alive() || stream->finished || channel > wire::kChannelMax) return;
-  give_back(stream, channel,
-            static_cast<std::uint32_t>(std::min<std::size_t>(bytes, stream->in[channel].unconsumed)));
+  give_back(stream, channel, static_cast<std::uint32_t>(std::min<std::size_t>(bytes, stream->in[channel].unconsumed)));
 }
 
 // The owner is gone but the agent is not done: what it still sends is taken off its hands, or it could never finish.

@@ -22,10 +22,10 @@ class Session;
 class StreamEvents {
  public:
   virtual ~StreamEvents() = default;
-  virtual void on_meta(std::string_view payload) = 0;                          // encoded Started or FileInfo
-  virtual void on_data(std::uint8_t channel, std::string_view bytes) = 0;      // never more than the credit given
+  virtual void on_meta(std::string_view payload) = 0;                      // encoded Started or FileInfo
+  virtual void on_data(std::uint8_t channel, std::string_view bytes) = 0;  // never more than the credit given
   virtual void on_end(std::uint8_t channel) = 0;
-  virtual void on_sendable(std::uint8_t channel) = 0;                          // send() may take bytes again
+  virtual void on_sendable(std::uint8_t channel) = 0;  // send() may take bytes again
   // Last call of a stream: the agent's Result, or the error that ended the session (disconnected, corrupt).
   virtual void on_result(base::Result<wire::ResultHeader> result) = 0;
 };

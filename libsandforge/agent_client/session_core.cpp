@@ -18,7 +18,7 @@ base::Error broke(std::string what) {
 }
 
 const char* frame_name(wire::FrameType type) {
-  static constexpr const char* kNames[] = {"?",   "Hello",  "Welcome", "Open",   "Meta",   "Data", "End",
+  static constexpr const char* kNames[] = {"?",      "Hello",  "Welcome", "Open",   "Meta", "Data", "End",
                                            "Credit", "Result", "Signal",  "Cancel", "Ping", "Pong"};
   const auto number = static_cast<std::size_t>(type);
   return number < std::size(kNames) ? kNames[number] : "?";
@@ -70,10 +70,10 @@ void SessionCore::on_readable() {
   }
   if (count < 0 && (errno == EINTR || ((errno == EAGAIN || errno == EWOULDBLOCK) && !write_broken_))) return;
   const int number = count < 0 && errno != EAGAIN && errno != ECONNRESET ? errno : 0;
-  auto error = base::make_error(base::Code::Disconnected, "agent_lost",
-                                state_ == State::AwaitingHello
-                                    ? "the guest's agent closed the connection before it said hello"
-                                    : "the guest's agent closed the connection");
+  auto error =
+      base::make_error(base::Code::Disconnected, "agent_lost",
+                       state_ == State::AwaitingHello ? "the guest's agent closed the connection before it said hello"
+                                                      : "the guest's agent closed the connection");
   error.os_errno = number;
   lose(std::move(error));
 }
@@ -108,8 +108,9 @@ base::Status SessionCore::handle(const wire::Frame& frame) {
 
   const auto found = streams_.find(id);
   if (found == streams_.end()) {
-    const char* what = id == 0 ? " for the connection itself" : id < next_id_ ? " for a stream that has ended"
-                                                                              : " for a stream that was never opened";
+    const char* what = id == 0         ? " for the connection itself"
+                       : id < next_id_ ? " for a stream that has ended"
+                                       : " for a stream that was never opened";
     return broke(frame_name(type) + std::string(what));
   }
   const StreamPtr stream = found->second;  // a copy: callbacks may change the map
@@ -134,8 +135,8 @@ base::Status SessionCore::handle_hello(const wire::Frame& frame) {
   if (!head.ok() || magic != wire::kMagic) return broke("its Hello has no magic number");
   if (version != wire::kVersion) {
     return base::make_error(base::Code::Unsupported, "agent_version",
-                            "the guest's agent speaks protocol version " + std::to_string(version) +
-                                ", this library " + std::to_string(wire::kVersion) + ": rebuild the image/initrd",
+                            "the guest's agent speaks protocol version " + std::to_string(version) + ", this library " +
+                                std::to_string(wire::kVersion) + ": rebuild the image/initrd",
                             "rebuild the image with `sandforged image build`");
   }
   const auto hello = wire::decode<wire::Hello>(frame.payload);
@@ -143,9 +144,8 @@ base::Status SessionCore::handle_hello(const wire::Frame& frame) {
 
   wire::Welcome welcome;
   welcome.nonce = hello.value().nonce;
-  welcome.realtime_ns = std::chrono::duration_cast<std::chrono::nanoseconds>(
-                            std::chrono::system_clock::now().time_since_epoch())
-                            .count();
+  welcome.realtime_ns =
+      std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
   welcome.entropy = std::move(welcome_.entropy);
   welcome.hostname = std::move(welcome_.hostname);
   welcome.machine_id = std::move(welcome_.machine_id);

@@ -23,7 +23,7 @@ namespace sandforge::agent_client {
 
 // One direction of one channel.
 struct SendSide {
-  std::uint32_t credit = 0;   // bytes that may still go out
+  std::uint32_t credit = 0;  // bytes that may still go out
   bool ended = true;
   bool wants_credit = false;  // a send() fell short for want of credit
   bool waits = false;         // is in SessionCore::waiters_
@@ -41,8 +41,8 @@ struct StreamState {
   StreamEvents* events = nullptr;  // null once the owner let go
   bool meta_seen = false, data_seen = false;
   bool cancelled = false;
-  bool finished = false;  // Result came, or the session is gone
-  bool dirty = false;     // is in SessionCore::dirty_
+  bool finished = false;      // Result came, or the session is gone
+  bool dirty = false;         // is in SessionCore::dirty_
   std::uint64_t signals = 0;  // pending, bit n-1 for signal n: they coalesce as a process's own do
   std::array<SendSide, wire::kChannelMax + 1> out;
   std::array<ReceiveSide, wire::kChannelMax + 1> in;
@@ -109,16 +109,16 @@ class SessionCore : public std::enable_shared_from_this<SessionCore> {
   std::size_t sent_ = 0;  // bytes of out_ that have gone
   std::size_t pongs_pending_ = 0;
   bool flush_posted_ = false;
-  bool blocked_ = false;        // the socket is full: writable_ tells when it is not
-  bool in_dispatch_ = false;    // flush comes at its end
-  bool write_broken_ = false;   // the peer no longer reads; what it wrote before is still read
+  bool blocked_ = false;       // the socket is full: writable_ tells when it is not
+  bool in_dispatch_ = false;   // flush comes at its end
+  bool write_broken_ = false;  // the peer no longer reads; what it wrote before is still read
 
   std::unordered_map<std::uint32_t, StreamPtr> streams_;  // open ones, those that nobody owns any more included
   std::uint32_t next_id_ = 1;
-  std::vector<StreamPtr> dirty_;  // have credit or signals to tell
+  std::vector<StreamPtr> dirty_;                            // have credit or signals to tell
   std::deque<std::pair<StreamPtr, std::uint8_t>> waiters_;  // for room in out_, first come first served
-  StreamState* turn_ = nullptr;   // whose on_sendable is running
-  std::size_t turn_left_ = 0;     // bytes it may still take
+  StreamState* turn_ = nullptr;                             // whose on_sendable is running
+  std::size_t turn_left_ = 0;                               // bytes it may still take
 };
 
 }  // namespace sandforge::agent_client

@@ -29,12 +29,12 @@ struct Probe {
 
 // Fully resolved: files and numbers. Defaults, policy and naming were settled above.
 struct LaunchPlan {
-  std::string id;                          // of the sandbox, for names in logs
-  std::filesystem::path directory;         // the sandbox's own, 0700: sockets and logs go here; removed by the engine
-  std::filesystem::path kernel;            // uncompressed vmlinux (ELF)
+  std::string id;                   // of the sandbox, for names in logs
+  std::filesystem::path directory;  // the sandbox's own, 0700: sockets and logs go here; removed by the engine
+  std::filesystem::path kernel;     // uncompressed vmlinux (ELF)
   std::filesystem::path initrd;
-  std::filesystem::path root_image;        // EROFS, shared, read-only
-  std::filesystem::path disk;              // private, formatted, sparse
+  std::filesystem::path root_image;  // EROFS, shared, read-only
+  std::filesystem::path disk;        // private, formatted, sparse
   std::uint32_t cpus = 1;
   std::uint64_t memory_mib = 0;
 };

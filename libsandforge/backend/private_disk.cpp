@@ -38,8 +38,10 @@ base::Status format(const std::string& tool, const std::filesystem::path& file) 
   base::SpawnOptions options;
   options.program = tool;
   // -m 0: no reserve for a root that owns the whole disk anyway. nodiscard: the file is all hole already.
-  options.args = {"-q", "-F", "-t", "ext4", "-b", "4096", "-I", "256", "-i", "16384", "-m", "0", "-O", kFeatures,
-                  "-E", "lazy_itable_init=1,nodiscard,root_owner=0:0", file.string()};
+  options.args = {
+      "-q",         "-F",    "-t", "ext4", "-b", "4096",    "-I", "256",
+      "-i",         "16384", "-m", "0",    "-O", kFeatures, "-E", "lazy_itable_init=1,nodiscard,root_owner=0:0",
+      file.string()};
   options.env = {"MKE2FS_CONFIG=/dev/null", "MKE2FS_SYNC=0"};
   SANDFORGE_TRY(const base::RunResult result, base::run(std::move(options)));
   if (result.ok()) return {};

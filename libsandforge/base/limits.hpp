@@ -23,34 +23,34 @@ inline constexpr std::int64_t kTombstoneSec = 3600;
 inline constexpr std::size_t kMountsMax = 64;
 
 // Commands
-inline constexpr std::size_t kArgsMax = 4096;             // argv entries, and environment entries
-inline constexpr std::size_t kArgBytesMax = 128 * kKiB;   // one entry (Linux MAX_ARG_STRLEN)
-inline constexpr std::size_t kExecBytesMax = 1 * kMiB;    // all of one exec request
+inline constexpr std::size_t kArgsMax = 4096;            // argv entries, and environment entries
+inline constexpr std::size_t kArgBytesMax = 128 * kKiB;  // one entry (Linux MAX_ARG_STRLEN)
+inline constexpr std::size_t kExecBytesMax = 1 * kMiB;   // all of one exec request
 inline constexpr std::uint64_t kOutputCapDefault = 16 * kMiB, kOutputCapMax = 1 * kGiB;
 inline constexpr std::int64_t kExecTimeoutMsMax = kTimeoutSecMax * 1000;
 inline constexpr std::uint32_t kPidsDefault = 4096, kPidsMax = 32768;
-inline constexpr std::int64_t kExecHostGraceMs = 5000;    // after the guest's own time-out, before the host gives up
+inline constexpr std::int64_t kExecHostGraceMs = 5000;  // after the guest's own time-out, before the host gives up
 
 // Files
 inline constexpr std::size_t kPathMax = 4096;
 inline constexpr std::uint64_t kReadFileDefault = 16 * kMiB;
 inline constexpr std::size_t kDirEntriesMax = 1'000'000;
-inline constexpr std::size_t kDirBytesMax = 256 * kMiB;   // encoded records of one listing
+inline constexpr std::size_t kDirBytesMax = 256 * kMiB;  // encoded records of one listing
 inline constexpr std::int64_t kFileStallMs = 30'000;
 
 // Wire protocol
 inline constexpr std::size_t kFrameHeader = 12;
-inline constexpr std::size_t kFramePayloadMax = 64 * kKiB;      // data frames
-inline constexpr std::size_t kControlPayloadMax = 16 * kKiB;     // Hello, Welcome, Meta, Result
+inline constexpr std::size_t kFramePayloadMax = 64 * kKiB;             // data frames
+inline constexpr std::size_t kControlPayloadMax = 16 * kKiB;           // Hello, Welcome, Meta, Result
 inline constexpr std::size_t kRequestMax = kExecBytesMax + 64 * kKiB;  // Open
-inline constexpr std::size_t kStreamsMax = 1024;                // at once, per sandbox
-inline constexpr std::uint32_t kStreamWindow = 256 * kKiB;      // credit per stream, channel and direction
-inline constexpr std::size_t kSessionSendMax = 256 * kKiB;      // stream data waiting to be sent, per session
+inline constexpr std::size_t kStreamsMax = 1024;                       // at once, per sandbox
+inline constexpr std::uint32_t kStreamWindow = 256 * kKiB;             // credit per stream, channel and direction
+inline constexpr std::size_t kSessionSendMax = 256 * kKiB;             // stream data waiting to be sent, per session
 inline constexpr std::size_t kSessionSendTurn = kFramePayloadMax;  // of it for one stream at its turn, when others wait
-inline constexpr std::size_t kSessionBacklogMax = 4 * kMiB;     // all that waits to be sent; beyond it no open()
-inline constexpr std::size_t kReceiveChunk = 256 * kKiB;        // one read of a session
-inline constexpr std::size_t kPongsPendingMax = 64;             // pings of a peer that does not read the answers
-inline constexpr std::uint32_t kCreditMax = 1u << 31;           // that a peer may have given and we not used
+inline constexpr std::size_t kSessionBacklogMax = 4 * kMiB;        // all that waits to be sent; beyond it no open()
+inline constexpr std::size_t kReceiveChunk = 256 * kKiB;           // one read of a session
+inline constexpr std::size_t kPongsPendingMax = 64;                // pings of a peer that does not read the answers
+inline constexpr std::uint32_t kCreditMax = 1u << 31;              // that a peer may have given and we not used
 
 // The fake backend's guest
 inline constexpr std::uint64_t kFakeFileBytesMax = 256 * kMiB;  // all of its files
@@ -64,12 +64,12 @@ inline constexpr std::size_t kGuestLogMax = 64 * kKiB;  // kept of what a monito
 inline constexpr std::size_t kGuestLogTail = 4 * kKiB;  // shown of it when the guest has ended
 
 // The agent in the guest
-inline constexpr std::size_t kAgentThreadsMax = 24;          // for operations that may block in a file system
-inline constexpr std::size_t kAgentBacklog = 512 * kKiB;     // bytes for the host before producers are stopped
-inline constexpr std::size_t kUserFileMax = 1 * kMiB;        // of the guest's /etc/passwd and /etc/group each
-inline constexpr std::size_t kUserGroupsMax = 64;            // supplementary groups of a task
-inline constexpr std::size_t kTreeDepthMax = 2048;           // of a recursive removal: one descriptor a level
-inline constexpr std::size_t kEarlySignalsMax = 16;          // kept until the command runs
+inline constexpr std::size_t kAgentThreadsMax = 24;       // for operations that may block in a file system
+inline constexpr std::size_t kAgentBacklog = 512 * kKiB;  // bytes for the host before producers are stopped
+inline constexpr std::size_t kUserFileMax = 1 * kMiB;     // of the guest's /etc/passwd and /etc/group each
+inline constexpr std::size_t kUserGroupsMax = 64;         // supplementary groups of a task
+inline constexpr std::size_t kTreeDepthMax = 2048;        // of a recursive removal: one descriptor a level
+inline constexpr std::size_t kEarlySignalsMax = 16;       // kept until the command runs
 
 // Time
 inline constexpr std::int64_t kBootTimeoutMs = 120'000;
@@ -79,18 +79,18 @@ inline constexpr std::int64_t kExitGraceMs = 1000;     // from a lost agent to t
 // Images
 inline constexpr std::uint64_t kImportBytesMax = 64 * kGiB;
 inline constexpr std::size_t kImageNameMax = 64;
-inline constexpr std::size_t kImageWordMax = 128;                   // a kernel release, a module, a package
+inline constexpr std::size_t kImageWordMax = 128;  // a kernel release, a module, a package
 inline constexpr std::size_t kManifestBytesMax = 256 * kKiB;
 inline constexpr std::size_t kRecipeBytesMax = 1 * kMiB;
-inline constexpr std::size_t kRecipeListMax = 1024;                 // packages, modules, files, links, mirrors
-inline constexpr std::size_t kRecipeContentMax = 64 * kKiB;         // of all its files together; one argument carries it
+inline constexpr std::size_t kRecipeListMax = 1024;          // packages, modules, files, links, mirrors
+inline constexpr std::size_t kRecipeContentMax = 64 * kKiB;  // of all its files together; one argument carries it
 inline constexpr std::uint64_t kAgentBytesMax = 16 * kMiB;
 inline constexpr std::uint64_t kKernelBytesMax = 1 * kGiB;
-inline constexpr std::uint64_t kModuleBytesMax = 64 * kMiB;         // one
-inline constexpr std::uint64_t kModulesBytesMax = 512 * kMiB;       // their archive
-inline constexpr std::size_t kOciJsonMax = 4 * kMiB;                // index or manifest
+inline constexpr std::uint64_t kModuleBytesMax = 64 * kMiB;    // one
+inline constexpr std::uint64_t kModulesBytesMax = 512 * kMiB;  // their archive
+inline constexpr std::size_t kOciJsonMax = 4 * kMiB;           // index or manifest
 inline constexpr std::size_t kOciLayersMax = 256;
 inline constexpr std::uint64_t kImportEntriesMax = 5'000'000;
-inline constexpr std::size_t kImportDepthMax = 512;                 // directories within directories
+inline constexpr std::size_t kImportDepthMax = 512;  // directories within directories
 
 }  // namespace sandforge::limits

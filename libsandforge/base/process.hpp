@@ -24,14 +24,14 @@ struct SpawnOptions {
   // {ours, theirs}: the child has these and no others. 0, 1 and 2 become /dev/null where they are not named.
   std::vector<std::pair<int, int>> fds;
   std::string cwd = "/";
-  bool die_with_parent = false;        // SIGKILL when the thread that spawned it ends
-  bool own_process_group = true;       // so that a terminal's Ctrl-C does not reach it
-  bool empty_network = false;          // in a network namespace of its own, where permitted (silently not otherwise)
-  std::uint64_t max_open_files = 0;    // RLIMIT_NOFILE; 0: unchanged
-  bool no_core = true;                 // RLIMIT_CORE 0
-  bool no_new_privs = false;           // set-id bits and file capabilities give the program nothing
-  std::uint32_t uid = 0, gid = 0;      // of the child, when this process is root; 0: unchanged
-  std::vector<gid_t> groups;           // supplementary groups that go with `uid`; all others are dropped
+  bool die_with_parent = false;      // SIGKILL when the thread that spawned it ends
+  bool own_process_group = true;     // so that a terminal's Ctrl-C does not reach it
+  bool empty_network = false;        // in a network namespace of its own, where permitted (silently not otherwise)
+  std::uint64_t max_open_files = 0;  // RLIMIT_NOFILE; 0: unchanged
+  bool no_core = true;               // RLIMIT_CORE 0
+  bool no_new_privs = false;         // set-id bits and file capabilities give the program nothing
+  std::uint32_t uid = 0, gid = 0;    // of the child, when this process is root; 0: unchanged
+  std::vector<gid_t> groups;         // supplementary groups that go with `uid`; all others are dropped
 };
 
 // A child that was started. Destroying it kills and reaps: nothing outlives its owner unnoticed.
@@ -71,8 +71,8 @@ std::string describe_wait_status(int status);
 std::string find_program(std::string_view name, std::string_view path = {});
 
 struct RunOptions {
-  std::string input;                  // given to stdin
-  std::size_t output_cap = 1u << 20;  // bytes kept of stdout and of stderr; the rest is drained
+  std::string input;                                         // given to stdin
+  std::size_t output_cap = 1u << 20;                         // bytes kept of stdout and of stderr; the rest is drained
   std::function<void(std::string_view line)> on_error_line;  // each line of stderr as it comes (also \r-terminated)
 };
 struct RunResult {

@@ -8,8 +8,8 @@ namespace sandforge::base {
 
 const char* code_name(Code code) noexcept {
   static constexpr std::array<const char*, kCodeCount> kNames = {
-      "ok",   "invalid_argument", "unsupported", "not_found", "denied",      "conflict", "busy",
-      "disconnected", "timed_out", "exhausted", "guest_fault", "corrupt", "internal",
+      "ok",           "invalid_argument", "unsupported", "not_found",   "denied",  "conflict", "busy",
+      "disconnected", "timed_out",        "exhausted",   "guest_fault", "corrupt", "internal",
   };
   const auto index = static_cast<std::uint32_t>(code);
   return index < kCodeCount ? kNames[index] : "unknown";

@@ -94,9 +94,9 @@ using Status = Result<void>;
 
 #define SANDFORGE_CONCAT_(a, b) a##b
 #define SANDFORGE_CONCAT(a, b) SANDFORGE_CONCAT_(a, b)
-#define SANDFORGE_TRY_(temporary, declaration, expression)            \
-  auto temporary = (expression);                                      \
-  if (!temporary) return std::move(temporary).error();                \
+#define SANDFORGE_TRY_(temporary, declaration, expression) \
+  auto temporary = (expression);                           \
+  if (!temporary) return std::move(temporary).error();     \
   declaration = std::move(temporary).value()
 // SANDFORGE_TRY(auto x, f());  hands the error of f up, or goes on with its value.
 #define SANDFORGE_TRY(declaration, expression) \

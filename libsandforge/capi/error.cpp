@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Errors and names of the C ABI.
-#include "capi/guard.hpp"
 #include "backend/backend.hpp"
+#include "capi/guard.hpp"
 #include "engine/backend_choice.hpp"
 #include "engine/state.hpp"
 #include "wire/messages.hpp"

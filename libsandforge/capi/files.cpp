@@ -78,8 +78,7 @@ sandforge_code sandforge_sandbox_write_file(sandforge_sandbox* sandbox, const ch
     SANDFORGE_NEEDS(sandbox);
     SANDFORGE_NEEDS(path);
     if (length > 0) SANDFORGE_NEEDS(data);
-    SANDFORGE_TRY_STATUS(
-        engine::write_file(sandbox->sandbox, path, {static_cast<const char*>(data), length}, mode));
+    SANDFORGE_TRY_STATUS(engine::write_file(sandbox->sandbox, path, {static_cast<const char*>(data), length}, mode));
     return {};
   });
 }

@@ -103,9 +103,9 @@ sandforge_code sandforge_image_import(const sandforge_image_options* options, co
       return base::make_error(base::Code::InvalidArgument, {}, "an import needs a name and a root file system");
     }
     SANDFORGE_TRY(image::Store store, open_store(checked, true));
-    SANDFORGE_TRY(const image::Manifest manifest,
-                  image::import_image(store, name, root_path, kernel_path == nullptr ? "" : kernel_path,
-                                      progress_of(checked)));
+    SANDFORGE_TRY(
+        const image::Manifest manifest,
+        image::import_image(store, name, root_path, kernel_path == nullptr ? "" : kernel_path, progress_of(checked)));
     give(manifest, info);
     return {};
   });

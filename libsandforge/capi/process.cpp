@@ -140,14 +140,13 @@ sandforge_code sandforge_process_read(sandforge_process* process, uint32_t strea
   });
 }
 
-sandforge_code sandforge_process_write(sandforge_process* process, const void* data, size_t length,
-                                       int64_t timeout_ms, size_t* count, sandforge_error** error) {
+sandforge_code sandforge_process_write(sandforge_process* process, const void* data, size_t length, int64_t timeout_ms,
+                                       size_t* count, sandforge_error** error) {
   return guarded_code(error, [&]() -> sandforge_code {
     if (process == nullptr) return give_error(error, null_argument("process"));
     if (data == nullptr && length > 0) return give_error(error, null_argument("data"));
     if (count == nullptr) return give_error(error, null_argument("count"));
-    return answer<std::size_t>(error,
-                               process->process->write({static_cast<const char*>(data), length}, timeout_ms),
+    return answer<std::size_t>(error, process->process->write({static_cast<const char*>(data), length}, timeout_ms),
                                [&](std::size_t value) { *count = value; });
   });
 }

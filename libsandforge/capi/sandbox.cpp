@@ -93,8 +93,8 @@ sandforge_code sandforge_sandbox_create(sandforge_engine* engine, const sandforg
 }
 
 sandforge_code sandforge_sandbox_create_begin(sandforge_engine* engine, const sandforge_sandbox_spec* spec,
-                                              sandforge_notify_fn notify, void* user_data,
-                                              sandforge_sandbox** sandbox, sandforge_error** error) {
+                                              sandforge_notify_fn notify, void* user_data, sandforge_sandbox** sandbox,
+                                              sandforge_error** error) {
   return guard(error, [&]() -> base::Status {
     SANDFORGE_NEEDS(engine);
     SANDFORGE_NEEDS(sandbox);
@@ -156,8 +156,7 @@ sandforge_code sandforge_sandbox_get_info(sandforge_sandbox* sandbox, sandforge_
 }
 void sandforge_sandbox_info_free(sandforge_sandbox_info* info) { delete static_cast<OwnedInfo*>(info); }
 
-sandforge_code sandforge_engine_list(sandforge_engine* engine, sandforge_sandbox_list** list,
-                                     sandforge_error** error) {
+sandforge_code sandforge_engine_list(sandforge_engine* engine, sandforge_sandbox_list** list, sandforge_error** error) {
   return guard(error, [&]() -> base::Status {
     SANDFORGE_NEEDS(engine);
     SANDFORGE_NEEDS(list);

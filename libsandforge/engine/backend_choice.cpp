@@ -25,8 +25,8 @@ base::Result<BackendChoice> choose_auto(const Backends& backends, Isolation min_
     backend::Probe probe = candidate->probe();
     if (probe.available && probe.isolation >= least) return BackendChoice{candidate.get(), std::move(probe)};
     if (probe.available && probe.isolation == Isolation::None) continue;  // never meant for auto: not worth a word
-    const std::string why = probe.available ? fmt::format("gives only {}", isolation_name(probe.isolation))
-                                            : probe.reason;
+    const std::string why =
+        probe.available ? fmt::format("gives only {}", isolation_name(probe.isolation)) : probe.reason;
     reasons += fmt::format("{}{}: {}", reasons.empty() ? "" : "; ", candidate->name(), why);
     if (!probe.remedy.empty()) remedies += fmt::format("{}{}", remedies.empty() ? "" : "; or ", probe.remedy);
   }

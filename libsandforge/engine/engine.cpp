@@ -35,9 +35,9 @@ Directories resolve_directories(const EngineOptions& options) {
 
 base::Result<std::unique_ptr<Engine>> Engine::create(EngineOptions options) {
   if (options.max_sandboxes > limits::kSandboxesMax) {
-    return base::make_error(Code::InvalidArgument, "invalid_options",
-                            fmt::format("max_sandboxes is {}, but must be at most {}", options.max_sandboxes,
-                                        limits::kSandboxesMax));
+    return base::make_error(
+        Code::InvalidArgument, "invalid_options",
+        fmt::format("max_sandboxes is {}, but must be at most {}", options.max_sandboxes, limits::kSandboxesMax));
   }
   if (options.min_isolation > backend::Isolation::HardwareVm) {
     return base::make_error(Code::InvalidArgument, "invalid_options", "min_isolation is no isolation");
@@ -97,8 +97,8 @@ base::Status Engine::admit(const std::string& id) {
     return base::make_error(Code::Conflict, "id_taken", "sandbox ID already exists",
                             "choose another id, or destroy the sandbox that has it");
   }
-  const auto failed = static_cast<std::size_t>(std::ranges::count_if(
-      sandboxes_, [](const auto& entry) { return entry.second->info().state == State::Error; }));
+  const auto failed = static_cast<std::size_t>(
+      std::ranges::count_if(sandboxes_, [](const auto& entry) { return entry.second->info().state == State::Error; }));
   if (sandboxes_.size() - failed >= max_sandboxes_) {
     return base::make_error(Code::Exhausted, "no_capacity",
                             fmt::format("this engine holds {} sandboxes, its most", max_sandboxes_),

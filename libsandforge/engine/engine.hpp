@@ -64,8 +64,8 @@ class Engine {
 
   const std::uint32_t max_sandboxes_;
   const backend::Isolation min_isolation_;
-  const base::UniqueFd lock_;   // of the state directory; let go of last
-  const Backends backends_;     // outlives the workers, which the sandboxes' end has destroyed
+  const base::UniqueFd lock_;  // of the state directory; let go of last
+  const Backends backends_;    // outlives the workers, which the sandboxes' end has destroyed
   const std::shared_ptr<Core> core_;
 
   mutable std::mutex mutex_;

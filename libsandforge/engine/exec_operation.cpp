@@ -60,8 +60,8 @@ void ExecOperation::on_result(base::Result<wire::ResultHeader> result) {
   // The session is lost: whether the guest crashed or its agent is gone, the sandbox finds out and tells everyone.
   if (!result) return;
   if (result->code != base::Code::Ok) {
-    base::Error error = base::make_error(result->code, "exec_refused",
-                                         "the guest refused the command: " + printable(result->message));
+    base::Error error =
+        base::make_error(result->code, "exec_refused", "the guest refused the command: " + printable(result->message));
     error.os_errno = result->os_errno;
     return finish(std::move(error));
   }

@@ -36,9 +36,9 @@ const char* reason_of_errno(int number) noexcept {
 
 base::Error guest_file_error(const wire::ResultHeader& result, std::string_view path) {
   const std::string what = result.os_errno != 0 ? std::strerror(result.os_errno) : printable(result.message);
-  base::Error error = base::make_error(result.code, reason_of_errno(result.os_errno),
-                                       fmt::format("guest file \"{}\": {}", printable(path),
-                                                   what.empty() ? base::code_name(result.code) : what));
+  base::Error error = base::make_error(
+      result.code, reason_of_errno(result.os_errno),
+      fmt::format("guest file \"{}\": {}", printable(path), what.empty() ? base::code_name(result.code) : what));
   error.os_errno = result.os_errno;
   return error;
 }
@@ -59,9 +59,9 @@ void FileOperation::abandon() {
 }
 
 base::Error FileOperation::stalled_error() const {
-  return base::make_error(base::Code::TimedOut, "stalled",
-                          fmt::format("guest file \"{}\": no progress for {} s", printable(path_),
-                                      limits::kFileStallMs / 1000));
+  return base::make_error(
+      base::Code::TimedOut, "stalled",
+      fmt::format("guest file \"{}\": no progress for {} s", printable(path_), limits::kFileStallMs / 1000));
 }
 
 bool FileOperation::wait_slice(std::unique_lock<std::mutex>& lock) {

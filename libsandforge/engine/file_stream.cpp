@@ -54,8 +54,10 @@ void FileReader::on_meta(std::string_view payload) {
   {
     const std::lock_guard lock(mutex_);
     auto info = wire::decode<wire::FileInfo>(payload);
-    if (info) info_ = std::move(info);
-    else info_ = broken_guest(info.error().message);
+    if (info)
+      info_ = std::move(info);
+    else
+      info_ = broken_guest(info.error().message);
     progress();
   }
   changed_.notify_all();

@@ -34,8 +34,8 @@ template <typename Request>
 base::Result<wire::ResultHeader> call(const SandboxPtr& sandbox, Op operation, const Request& request,
                                       const std::string& path) {
   SANDFORGE_TRY_STATUS(enter(sandbox, path));
-  const auto pending = std::make_shared<FileOperation>(sandbox, FileOperation::Kind::Call,
-                                                       wire::encode_open(operation, request), path);
+  const auto pending =
+      std::make_shared<FileOperation>(sandbox, FileOperation::Kind::Call, wire::encode_open(operation, request), path);
   SANDFORGE_TRY_STATUS(pending->begin());
   return pending->wait_result();
 }

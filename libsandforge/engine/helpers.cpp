@@ -32,8 +32,8 @@ std::vector<fs::path> folders(const fs::path& helper_dir) {
   }
   if (const fs::path beside = library_folder(); !beside.empty()) {
     all.push_back(beside);
-    all.push_back(beside / "agent");                                     // build tree, beside the shared library
-    all.push_back(beside / ".." / ".." / "libsandforge" / "agent");      // build tree, from a test program
+    all.push_back(beside / "agent");                                 // build tree, beside the shared library
+    all.push_back(beside / ".." / ".." / "libsandforge" / "agent");  // build tree, from a test program
   }
   all.emplace_back(SANDFORGE_HELPER_DIR);
   return all;

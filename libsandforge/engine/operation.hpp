@@ -62,7 +62,7 @@ class Operation : public agent_client::StreamEvents, public std::enable_shared_f
   friend class Sandbox;
   const std::shared_ptr<Sandbox> sandbox_;
   const Kind kind_;
-  std::string request_;  // encoded Open; given away when opened
+  std::string request_;                           // encoded Open; given away when opened
   std::unique_ptr<agent_client::Stream> stream_;  // loop thread only
 };
 

@@ -28,9 +28,12 @@ base::Status Process::enter(Timeout timeout) const {
 template <typename Ready>
 bool Process::wait_for(std::unique_lock<std::mutex>& lock, Timeout timeout, Ready ready) {
   bool is_ready = true;
-  if (is_for_ever(timeout)) changed_.wait(lock, ready);
-  else if (timeout == 0) is_ready = ready();
-  else is_ready = changed_.wait_for(lock, std::chrono::milliseconds(timeout), ready);
+  if (is_for_ever(timeout))
+    changed_.wait(lock, ready);
+  else if (timeout == 0)
+    is_ready = ready();
+  else
+    is_ready = changed_.wait_for(lock, std::chrono::milliseconds(timeout), ready);
   if (!is_ready) armed_ = true;
   return is_ready;
 }

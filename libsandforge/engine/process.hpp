@@ -58,11 +58,11 @@ class Process final : public ExecOperation {
   // Under mutex_ of the base.
   Output outputs_[2];
   ChannelBuffer stdin_;
-  bool stdin_closed_ = false;       // by the caller
-  bool stdin_refused_ = false;      // by the command
+  bool stdin_closed_ = false;   // by the caller
+  bool stdin_refused_ = false;  // by the command
   bool flush_posted_ = false;
-  bool armed_ = true;               // the notifier may be called
-  bool end_sent_ = false;           // loop thread only
+  bool armed_ = true;      // the notifier may be called
+  bool end_sent_ = false;  // loop thread only
 };
 
 }  // namespace sandforge::engine

@@ -52,9 +52,10 @@ base::Status remove_sandbox_directory(const fs::path& directory) {
 base::Status keep_record_only(const fs::path& directory) {
   std::error_code error;
   fs::directory_iterator entry(directory, error);
-  if (error) return error == std::errc::no_such_file_or_directory
-                        ? base::Status{}
-                        : base::os_error("cannot read " + directory.string(), error.value());
+  if (error)
+    return error == std::errc::no_such_file_or_directory
+               ? base::Status{}
+               : base::os_error("cannot read " + directory.string(), error.value());
   for (; entry != fs::directory_iterator(); entry.increment(error)) {
     if (error) break;
     if (entry->path().filename() != kRecordName) fs::remove_all(entry->path(), error);

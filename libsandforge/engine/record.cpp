@@ -34,10 +34,9 @@ std::string record_text(const SandboxInfo& info) {
       "network_mode = {}\ntask_isolation = {}\ncpu = {}\nmemory_mb = {}\ndisk_gb = {}\ntimeout_sec = {}\n"
       "created_at = {}\nexpires_at = {}\nfailure = {}\nfailure_reason = {}\n",
       toml_string(spec.id), toml_string(spec.backend), toml_string(isolation_name(info.isolation)),
-      toml_string(state_name(info.state)),
-      toml_string(spec.image), toml_string(info.image_digest), toml_string(spec.network_mode),
-      toml_string(spec.task_isolation), spec.cpu, spec.memory_mb, spec.disk_gb, spec.timeout_sec, info.created_at,
-      info.expires_at, toml_string(info.failure), toml_string(info.failure_reason));
+      toml_string(state_name(info.state)), toml_string(spec.image), toml_string(info.image_digest),
+      toml_string(spec.network_mode), toml_string(spec.task_isolation), spec.cpu, spec.memory_mb, spec.disk_gb,
+      spec.timeout_sec, info.created_at, info.expires_at, toml_string(info.failure), toml_string(info.failure_reason));
 }
 
 }  // namespace

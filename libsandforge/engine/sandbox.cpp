@@ -56,7 +56,8 @@ base::Status Sandbox::wait_created(Timeout timeout) {
     SANDFORGE_TRY_STATUS(core_->may_block());
     lock.lock();
   }
-  if (is_for_ever(timeout)) changed_.wait(lock, answered);
+  if (is_for_ever(timeout))
+    changed_.wait(lock, answered);
   else if (!changed_.wait_for(lock, std::chrono::milliseconds(timeout), answered)) {
     return base::make_error(Code::TimedOut, "not_yet", fmt::format("sandbox \"{}\" is not ready yet", id_));
   }

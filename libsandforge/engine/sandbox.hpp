@@ -110,10 +110,10 @@ class Sandbox final : public std::enable_shared_from_this<Sandbox>, private agen
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;
-  SandboxInfo info_;                             // under mutex_; changed by the loop thread only
-  State phase_ = State::Requested;               // likewise
-  std::optional<base::Status> created_;          // likewise
-  std::shared_ptr<Notifier> created_notifier_;   // likewise
+  SandboxInfo info_;                            // under mutex_; changed by the loop thread only
+  State phase_ = State::Requested;              // likewise
+  std::optional<base::Status> created_;         // likewise
+  std::shared_ptr<Notifier> created_notifier_;  // likewise
 
   // Loop thread only from here on.
   GoneFn gone_;

@@ -24,9 +24,7 @@ void Sandbox::start() {
   provisioning_ = true;
   auto result = std::make_shared<base::Result<Provisioned>>(Provisioned{});
   core_->run_blocking(
-      [self = shared_from_this(), result] {
-        *result = provision(*self->core_, self->info(), self->uses_images_);
-      },
+      [self = shared_from_this(), result] { *result = provision(*self->core_, self->info(), self->uses_images_); },
       [self = shared_from_this(), result] { self->on_provisioned(std::move(*result)); });
 }
 
@@ -67,8 +65,8 @@ void Sandbox::on_ready(const wire::Hello& hello) {
   {
     const std::lock_guard lock(mutex_);
     info_.expires_at = static_cast<std::int64_t>(std::time(nullptr)) + spec_.timeout_sec;
-    info_.ready_after_ns = static_cast<std::uint64_t>(
-        std::chrono::nanoseconds(std::chrono::steady_clock::now() - requested_at_).count());
+    info_.ready_after_ns =
+        static_cast<std::uint64_t>(std::chrono::nanoseconds(std::chrono::steady_clock::now() - requested_at_).count());
     info_.guest_hello_ns = hello.monotonic_ns;
   }
   move_to(State::Ready);
@@ -77,8 +75,8 @@ void Sandbox::on_ready(const wire::Hello& hello) {
     core_->log(LogLevel::Warn, fmt::format("sandbox {}: {}", id_, status.error().message));
   }
   core_->log(LogLevel::Info,
-             fmt::format("sandbox {}: ready after {} ms ({}, {})", id_, info_.ready_after_ns / 1'000'000,
-                         spec_.backend, isolation_name(info_.isolation)));
+             fmt::format("sandbox {}: ready after {} ms ({}, {})", id_, info_.ready_after_ns / 1'000'000, spec_.backend,
+                         isolation_name(info_.isolation)));
   complete_create({});
 }
 

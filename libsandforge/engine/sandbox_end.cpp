@@ -32,9 +32,8 @@ void Sandbox::begin_destroy(const std::string& reason, const std::string& text) 
     }
   }
   move_to(State::Destroying);
-  end_operations(wire::EndedBy::Killed,
-                 base::make_error(Code::Disconnected, reason,
-                                  fmt::format("sandbox \"{}\" was destroyed: {}", id_, text)));
+  end_operations(wire::EndedBy::Killed, base::make_error(Code::Disconnected, reason,
+                                                         fmt::format("sandbox \"{}\" was destroyed: {}", id_, text)));
   tear_down();
 }
 

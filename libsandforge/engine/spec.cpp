@@ -56,8 +56,8 @@ Status settle_isolation(SandboxSpec& spec) {
 
 Status check_strings(const char* what, const std::vector<std::string>& values, std::size_t& total) {
   if (values.size() > limits::kArgsMax) {
-    return invalid_exec(fmt::format("exec: {} entries of {}, but at most {} are allowed", values.size(), what,
-                                    limits::kArgsMax));
+    return invalid_exec(
+        fmt::format("exec: {} entries of {}, but at most {} are allowed", values.size(), what, limits::kArgsMax));
   }
   for (const std::string& value : values) {
     if (value.find('\0') != std::string::npos) return invalid_exec(fmt::format("exec: {} holds a NUL byte", what));
@@ -90,9 +90,10 @@ bool is_valid_id(std::string_view id) noexcept {
 base::Result<SandboxSpec> resolve_spec(SandboxSpec spec) {
   if (spec.id.empty()) spec.id = make_id();
   if (!is_valid_id(spec.id)) {
-    return invalid_spec(fmt::format("spec: id is \"{}\", but must be a letter or digit, then at most {} letters, "
-                                    "digits, '_', '.' or '-'",
-                                    printable(spec.id), limits::kIdMax - 1));
+    return invalid_spec(
+        fmt::format("spec: id is \"{}\", but must be a letter or digit, then at most {} letters, "
+                    "digits, '_', '.' or '-'",
+                    printable(spec.id), limits::kIdMax - 1));
   }
   if (spec.backend == "auto") spec.backend.clear();
   if (spec.image.empty()) spec.image = "default";
@@ -100,8 +101,8 @@ base::Result<SandboxSpec> resolve_spec(SandboxSpec spec) {
     return invalid_spec(fmt::format("spec: image is \"{}\", which is not a name of an image", printable(spec.image)));
   }
   SANDFORGE_TRY_STATUS(settle("cpu", spec.cpu, limits::kCpuDefault, 1, limits::kCpuMax));
-  SANDFORGE_TRY_STATUS(settle("memory_mb", spec.memory_mb, limits::kMemoryMbDefault, limits::kMemoryMbMin,
-                              limits::kMemoryMbMax));
+  SANDFORGE_TRY_STATUS(
+      settle("memory_mb", spec.memory_mb, limits::kMemoryMbDefault, limits::kMemoryMbMin, limits::kMemoryMbMax));
   SANDFORGE_TRY_STATUS(settle("disk_gb", spec.disk_gb, limits::kDiskGbDefault, 1, limits::kDiskGbMax));
   SANDFORGE_TRY_STATUS(settle("timeout_sec", spec.timeout_sec, limits::kTimeoutSecDefault, 1, limits::kTimeoutSecMax));
   SANDFORGE_TRY_STATUS(settle_network(spec));
@@ -134,8 +135,8 @@ base::Result<ExecSpec> resolve_exec(ExecSpec spec) {
   }
   if (spec.user.size() > 64) return invalid_exec("exec: the name of the user has more than 64 bytes");
   if (spec.timeout_ms < 0 || spec.timeout_ms > limits::kExecTimeoutMsMax) {
-    return invalid_exec(fmt::format("exec: timeout is {} ms, but must be 0 (none) to {}", spec.timeout_ms,
-                                    limits::kExecTimeoutMsMax));
+    return invalid_exec(
+        fmt::format("exec: timeout is {} ms, but must be 0 (none) to {}", spec.timeout_ms, limits::kExecTimeoutMsMax));
   }
   if (spec.output_cap == 0) spec.output_cap = limits::kOutputCapDefault;
   if (spec.output_cap > limits::kOutputCapMax) {
@@ -157,8 +158,8 @@ Status check_guest_path(std::string_view path) {
   if (path.find('\0') != std::string_view::npos) return invalid("guest path holds a NUL byte");
   if (path[0] != '/') return invalid(fmt::format("guest path \"{}\" is not absolute", printable(path)));
   if (path.size() >= limits::kPathMax) {
-    return invalid(fmt::format("guest path has {} bytes, but at most {} are allowed", path.size(),
-                               limits::kPathMax - 1));
+    return invalid(
+        fmt::format("guest path has {} bytes, but at most {} are allowed", path.size(), limits::kPathMax - 1));
   }
   return {};
 }
@@ -168,8 +169,11 @@ namespace {
 // Length of the well-formed UTF-8 sequence at the start of `bytes`, 0 when there is none.
 std::size_t utf8_length(std::string_view bytes) noexcept {
   const auto first = static_cast<unsigned char>(bytes[0]);
-  const std::size_t length = first < 0x80 ? 1 : first >= 0xc2 && first < 0xe0 ? 2 : first >= 0xe0 && first < 0xf0 ? 3
-                             : first >= 0xf0 && first < 0xf5 ? 4 : 0;
+  const std::size_t length = first < 0x80                    ? 1
+                             : first >= 0xc2 && first < 0xe0 ? 2
+                             : first >= 0xe0 && first < 0xf0 ? 3
+                             : first >= 0xf0 && first < 0xf5 ? 4
+                                                             : 0;
   if (length == 0 || bytes.size() < length) return 0;
   for (std::size_t i = 1; i < length; ++i) {
     if ((static_cast<unsigned char>(bytes[i]) & 0xc0) != 0x80) return 0;
@@ -225,8 +229,10 @@ std::string make_id() { return "sbx-" + random_hex(16); }
 std::string hostname_of(std::string_view id) {
   std::string name;
   for (const char c : id.substr(0, 63)) {
-    if (c >= 'A' && c <= 'Z') name += static_cast<char>(c - 'A' + 'a');
-    else name += is_alphanumeric(c) ? c : '-';
+    if (c >= 'A' && c <= 'Z')
+      name += static_cast<char>(c - 'A' + 'a');
+    else
+      name += is_alphanumeric(c) ? c : '-';
   }
   while (!name.empty() && name.back() == '-') name.pop_back();
   return name;

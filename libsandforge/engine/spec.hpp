@@ -42,9 +42,9 @@ struct ExecSpec {
   std::vector<std::string> env;
   std::string cwd, user;
   std::int64_t timeout_ms = 0;
-  std::string stdin_data;         // collected execs only
-  std::uint64_t output_cap = 0;   // collected execs only
-  bool stream_stdin = false;      // streamed execs only
+  std::string stdin_data;        // collected execs only
+  std::uint64_t output_cap = 0;  // collected execs only
+  bool stream_stdin = false;     // streamed execs only
   std::uint64_t memory_max = 0;
   std::uint32_t pids_max = 0;
 };

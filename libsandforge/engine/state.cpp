@@ -13,8 +13,7 @@ constexpr std::uint32_t bits(std::initializer_list<State> states) {
   return set;
 }
 
-constexpr std::uint32_t kActive =
-    bits({State::Ready, State::Executing, State::WritingFile, State::CopyingArtifacts});
+constexpr std::uint32_t kActive = bits({State::Ready, State::Executing, State::WritingFile, State::CopyingArtifacts});
 constexpr std::uint32_t kEnds = bits({State::Error, State::Destroying});
 
 // Row: from; bits: to.
@@ -33,8 +32,8 @@ constexpr std::array<std::uint32_t, kStateCount> kMoves = {
 };
 
 constexpr std::array<const char*, kStateCount> kNames = {
-    "requested",    "provisioning",      "ready",  "executing",  "interactive",
-    "writing_file", "copying_artifacts", "paused", "destroying", "destroyed",   "error",
+    "requested",         "provisioning", "ready",      "executing", "interactive", "writing_file",
+    "copying_artifacts", "paused",       "destroying", "destroyed", "error",
 };
 
 }  // namespace

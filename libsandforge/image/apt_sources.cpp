@@ -85,8 +85,8 @@ std::string select_stanza(const std::vector<Field>& fields, std::string_view sui
 base::Result<AptSources> from_mirrors(const Recipe& recipe) {
   AptSources sources;
   for (const std::string& mirror : recipe.mirrors) {
-    sources.one_line += mirror.starts_with("deb ") ? mirror + "\n"
-                                                   : fmt::format("deb {} {} {}\n", mirror, recipe.suite, kComponent);
+    sources.one_line +=
+        mirror.starts_with("deb ") ? mirror + "\n" : fmt::format("deb {} {} {}\n", mirror, recipe.suite, kComponent);
   }
   return sources;
 }

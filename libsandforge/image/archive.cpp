@@ -92,8 +92,8 @@ class OciLayout {
       };
       const auto found = std::find_if(entries.begin(), entries.end(), fits);
       if (found == entries.end()) {
-        return base::make_error(base::Code::Unsupported, "oci_platform",
-                                "the OCI layout has no image for linux/amd64", "export the image for linux/amd64");
+        return base::make_error(base::Code::Unsupported, "oci_platform", "the OCI layout has no image for linux/amd64",
+                                "export the image for linux/amd64");
       }
       SANDFORGE_TRY(const fs::path file, checked_blob(*found));
       SANDFORGE_TRY(std::string text, read_file(file, limits::kOciJsonMax));
@@ -128,10 +128,10 @@ base::Status unpack_tar(const fs::path& tar, const fs::path& into, const fs::pat
   ToolRun list{.tool = kTar, .args = {"--numeric-owner", "-tvf", tar.string()}, .stdout_file = listing};
   if (auto listed = run_tool(list); !listed) {
     if (listed.error().reason != "tool_failed") return std::move(listed).error();
-    return base::make_error(base::Code::InvalidArgument, "not_an_image",
-                            fmt::format("{} is no tar archive that can be read: {}", tar.string(),
-                                        listed.error().message),
-                            "give a directory, a tar archive or an OCI layout");
+    return base::make_error(
+        base::Code::InvalidArgument, "not_an_image",
+        fmt::format("{} is no tar archive that can be read: {}", tar.string(), listed.error().message),
+        "give a directory, a tar archive or an OCI layout");
   }
   std::ifstream members(listing);
   for (std::string line; std::getline(members, line);) SANDFORGE_TRY_STATUS(check_member(line, budget));

@@ -54,8 +54,8 @@ base::Result<Manifest> build(Store& store, const std::string& name, const Recipe
   SANDFORGE_TRY(const AptSources sources, sources_of(recipe));
   SANDFORGE_TRY(const TempDir temp, store.make_temp_dir());
   SANDFORGE_TRY(const KernelPackage package, fetch_kernel(sources, recipe.kernel_package, temp.path(), progress));
-  SANDFORGE_TRY(const KernelParts kernel, make_kernel_parts(package.image, package.tree, package.release,
-                                                            recipe.modules, temp.path(), progress));
+  SANDFORGE_TRY(const KernelParts kernel,
+                make_kernel_parts(package.image, package.tree, package.release, recipe.modules, temp.path(), progress));
   const fs::path root = temp / "root.erofs";
   SANDFORGE_TRY_STATUS(build_root(recipe, sources, temp.path(), root, progress));
 

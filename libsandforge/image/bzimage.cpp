@@ -36,10 +36,14 @@ T read_at(std::string_view image, std::size_t offset) noexcept {
 
 constexpr std::array<std::pair<std::string_view, Compression>, 5> kMagics = {{
     {"\x1f\x8b"sv, Compression::Gzip},
-    {"\xfd" "7zXZ\0"sv, Compression::Xz},
+    {"\xfd"
+     "7zXZ\0"sv,
+     Compression::Xz},
     {"\x02\x21\x4c\x18"sv, Compression::Lz4},  // the legacy frame
     {"\x28\xb5\x2f\xfd"sv, Compression::Zstd},
-    {"\x7f" "ELF"sv, Compression::None},
+    {"\x7f"
+     "ELF"sv,
+     Compression::None},
 }};
 
 base::Error corrupt(std::string text) {
@@ -86,7 +90,9 @@ bool is_x86_64_elf(std::string_view image) noexcept {
   // e_phnum at 56.
   constexpr std::size_t kElfHeader = 64;
   constexpr std::uint16_t kX86_64 = 62, kProgramHeader = 56;
-  if (image.size() < kElfHeader || !image.starts_with("\x7f" "ELF\x02\x01\x01"sv)) return false;
+  if (image.size() < kElfHeader || !image.starts_with("\x7f"
+                                                      "ELF\x02\x01\x01"sv))
+    return false;
   const auto offset = read_at<std::uint64_t>(image, 32);
   const auto count = read_at<std::uint16_t>(image, 56);
   return read_at<std::uint16_t>(image, 18) == kX86_64 && read_at<std::uint16_t>(image, 54) == kProgramHeader &&

@@ -89,7 +89,8 @@ base::Status check_tree(const fs::path& tree, const fs::path& given) {
   }
   if (error) return base::os_error("cannot read " + given.string(), error.value());
   if (entries == 0) {
-    return base::make_error(base::Code::InvalidArgument, "empty_root", given.string() + " is an empty root file system");
+    return base::make_error(base::Code::InvalidArgument, "empty_root",
+                            given.string() + " is an empty root file system");
   }
   return {};
 }
@@ -97,9 +98,8 @@ base::Status check_tree(const fs::path& tree, const fs::path& given) {
 // A link counts: where it leads is for the guest to see.
 bool has_entry(const fs::path& tree, std::initializer_list<const char*> candidates) {
   std::error_code error;
-  return std::any_of(candidates.begin(), candidates.end(), [&](const char* path) {
-    return fs::exists(fs::symlink_status(tree / path, error));
-  });
+  return std::any_of(candidates.begin(), candidates.end(),
+                     [&](const char* path) { return fs::exists(fs::symlink_status(tree / path, error)); });
 }
 
 // Copies lib/modules/<release> out of the tree: depmod writes to it, and the tree may be the user's own.
@@ -137,7 +137,9 @@ base::Result<KernelParts> import_kernel(const fs::path& kernel, const fs::path& 
   if (!copied) {
     if (progress) {
       progress(fmt::format("warning: no lib/modules/{} in the root file system; all that the guest needs must be built "
-                           "into the kernel", release), 0, 0);
+                           "into the kernel",
+                           release),
+               0, 0);
     }
     modules.clear();
     SANDFORGE_TRY_STATUS(make_dirs(temp / "kernel/lib/modules" / release));
@@ -147,14 +149,15 @@ base::Result<KernelParts> import_kernel(const fs::path& kernel, const fs::path& 
 
 }  // namespace
 
-base::Result<Manifest> import_image(Store& store, const std::string& name, const fs::path& root,
-                                    const fs::path& kernel, const Progress& progress) {
+base::Result<Manifest> import_image(Store& store, const std::string& name, const fs::path& root, const fs::path& kernel,
+                                    const Progress& progress) {
   if (!is_valid_name(name)) return store.manifest(name);  // says what is wrong with it
   SANDFORGE_TRY_STATUS(require_tools({kMkfsErofs, kTar}));
   Manifest manifest;
   if (kernel.empty()) {
     auto standard = store.manifest("default");
-    if (!standard) return std::move(standard).error().context("no kernel was given, and that of \"default\" is not there");
+    if (!standard)
+      return std::move(standard).error().context("no kernel was given, and that of \"default\" is not there");
     manifest = std::move(standard).value();
   } else {
     SANDFORGE_TRY_STATUS(require_tools({kDepmod, kModprobe}));
@@ -163,7 +166,8 @@ base::Result<Manifest> import_image(Store& store, const std::string& name, const
   const fs::path given = fs::absolute(root, error);
   if (fs::is_directory(given, error) &&
       contains(fs::weakly_canonical(given, error), fs::weakly_canonical(store.dir(), error))) {
-    return base::make_error(base::Code::InvalidArgument, "not_an_image", given.string() + " holds the image store itself",
+    return base::make_error(base::Code::InvalidArgument, "not_an_image",
+                            given.string() + " holds the image store itself",
                             "set SANDFORGE_IMAGE_DIR to a directory elsewhere");
   }
 

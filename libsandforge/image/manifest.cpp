@@ -15,11 +15,10 @@ namespace {
 
 // What may stand between quotes without escaping, in names of modules and releases.
 bool is_plain_word(std::string_view text) {
-  return !text.empty() && text.size() <= limits::kImageWordMax &&
-         std::all_of(text.begin(), text.end(), [](char c) {
-           return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
-                  c == '-' || c == '+' || c == '~';
-         });
+  return !text.empty() && text.size() <= limits::kImageWordMax && std::all_of(text.begin(), text.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
+           c == '-' || c == '+' || c == '~';
+  });
 }
 
 std::string canonical_part(const Manifest& manifest) {
@@ -68,7 +67,8 @@ base::Result<Manifest> read_manifest(TomlTable top) {
   SANDFORGE_TRY(const std::string file_system, root.required_string("fs"));
   if (file_system != "erofs") return damaged("the root file system is not erofs");
   if (!is_valid_name(manifest.name)) return damaged("the name is not valid");
-  if (!manifest.recipe_digest.empty() && !is_digest(manifest.recipe_digest)) return damaged("recipe_digest is no digest");
+  if (!manifest.recipe_digest.empty() && !is_digest(manifest.recipe_digest))
+    return damaged("recipe_digest is no digest");
   const auto& names = manifest.kernel_modules;
   if (!is_plain_word(manifest.kernel_release) || !std::all_of(names.begin(), names.end(), is_plain_word)) {
     return damaged("the kernel's release or a module has a name that no kernel has");

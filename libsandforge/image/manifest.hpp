@@ -28,9 +28,9 @@ struct Manifest {
   std::int64_t created_at = 0;  // Unix seconds
   std::string kernel_release;
   std::vector<std::string> kernel_modules;  // names in load order, as in the modules archive
-  Blob kernel;   // vmlinux, ELF64
-  Blob modules;  // cpio newc
-  Blob root;     // EROFS
+  Blob kernel;                              // vmlinux, ELF64
+  Blob modules;                             // cpio newc
+  Blob root;                                // EROFS
 };
 
 // The TOML text: what does not depend on content (name, recipe_digest, created_at) stands first, then the canonical

@@ -84,9 +84,9 @@ base::Result<ModuleArchive> archive_modules(const fs::path& tree, std::string_vi
   std::vector<fs::path> files;
   std::string absent;
   for (const std::string& name : wanted) {
-    ToolRun modprobe{.tool = kModprobe,
-                     .args = {"-C", config.string(), "-d", tree.string(), "-S", std::string(release), "--show-depends",
-                              "--", name}};
+    ToolRun modprobe{
+        .tool = kModprobe,
+        .args = {"-C", config.string(), "-d", tree.string(), "-S", std::string(release), "--show-depends", "--", name}};
     const auto output = run_tool(modprobe);
     if (!output && output.error().reason != "tool_failed") return output.error();
     if (!output) absent += (absent.empty() ? "" : ", ") + name;

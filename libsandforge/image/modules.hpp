@@ -28,7 +28,6 @@ std::string_view without_signature(std::string_view module);
 // intermediate files. Signatures are left off, unless the kernel insists on them or does not tell in
 // boot/config-<release>. BLOCKS. Errors: not_found "module_missing"; those of run_tool.
 base::Result<ModuleArchive> archive_modules(const std::filesystem::path& tree, std::string_view release,
-                                            const std::vector<std::string>& wanted,
-                                            const std::filesystem::path& temp);
+                                            const std::vector<std::string>& wanted, const std::filesystem::path& temp);
 
 }  // namespace sandforge::image

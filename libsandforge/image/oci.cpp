@@ -30,7 +30,8 @@ base::Result<OciDescriptor> read_descriptor(const json::element& element) {
   descriptor.media_type = text_of(object, "mediaType");
   descriptor.digest = text_of(object, "digest");
   if (!is_digest(descriptor.digest)) return corrupt("a descriptor has no sha256 digest");
-  if (object["size"].get_uint64().get(descriptor.bytes) != simdjson::SUCCESS) return corrupt("a descriptor has no size");
+  if (object["size"].get_uint64().get(descriptor.bytes) != simdjson::SUCCESS)
+    return corrupt("a descriptor has no size");
   if (descriptor.bytes > limits::kImportBytesMax) return corrupt("a blob is larger than an import may be");
   json::object platform;
   if (object["platform"].get_object().get(platform) == simdjson::SUCCESS) {

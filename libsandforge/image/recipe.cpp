@@ -21,9 +21,7 @@ constexpr int kBuilderFormat = 1;
 
 using Check = bool (*)(std::string_view);
 
-bool is_letter_or_digit(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-}
+bool is_letter_or_digit(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'); }
 
 // Begins with a letter or digit (never an option), and has no other characters than those and `more`.
 bool is_word(std::string_view text, std::string_view more) {
@@ -38,8 +36,8 @@ bool is_module(std::string_view text) { return is_word(text, "-_"); }
 bool is_hostname(std::string_view text) { return is_word(text, "-.") && text.size() <= 64; }
 
 bool is_variant(std::string_view text) {
-  constexpr std::array<std::string_view, 6> kVariants = {"apt", "essential", "minbase", "buildd", "important",
-                                                         "standard"};
+  constexpr std::array<std::string_view, 6> kVariants = {"apt",    "essential", "minbase",
+                                                         "buildd", "important", "standard"};
   return std::find(kVariants.begin(), kVariants.end(), text) != kVariants.end();
 }
 
@@ -55,7 +53,8 @@ bool is_mirror(std::string_view text) {
 
 // Absolute, no empty, "." or ".." component.
 bool is_image_path(std::string_view path) {
-  if (!path.starts_with('/') || path.size() > limits::kPathMax || path.find('\0') != std::string_view::npos) return false;
+  if (!path.starts_with('/') || path.size() > limits::kPathMax || path.find('\0') != std::string_view::npos)
+    return false;
   while (!path.empty()) {
     path.remove_prefix(1);  // the slash
     const std::string_view part = path.substr(0, path.find('/'));
@@ -129,8 +128,8 @@ base::Result<Recipe> read_recipe(const TomlTable& top) {
                                  "apt_sources", "file", "symlink"}));
   Recipe recipe;
   SANDFORGE_TRY(recipe.suite, checked(top, "suite", is_suite, "must be a suite of Debian, such as \"bookworm\""));
-  SANDFORGE_TRY(recipe.variant, checked(top, "variant", is_variant,
-                                        "must be apt, essential, minbase, buildd, important or standard"));
+  SANDFORGE_TRY(recipe.variant,
+                checked(top, "variant", is_variant, "must be apt, essential, minbase, buildd, important or standard"));
   SANDFORGE_TRY(recipe.packages, checked_list(top, "packages", is_package, "the name of a package"));
   SANDFORGE_TRY(recipe.kernel_package, checked(top, "kernel_package", is_package, "must be the name of a package"));
   SANDFORGE_TRY(recipe.modules, checked_list(top, "modules", is_module, "the name of a kernel module"));
@@ -171,8 +170,8 @@ std::string digest_of(const Recipe& recipe) {
   };
   hash.update(fmt::format("sandforge image builder {}\n", kBuilderFormat));
   add(kFinishRootScript);
-  for (const std::string* text : {&recipe.suite, &recipe.variant, &recipe.kernel_package, &recipe.hostname,
-                                  &recipe.apt_sources}) {
+  for (const std::string* text :
+       {&recipe.suite, &recipe.variant, &recipe.kernel_package, &recipe.hostname, &recipe.apt_sources}) {
     add(*text);
   }
   // The order of packages says nothing; that of modules is the order in which they load.

@@ -45,9 +45,10 @@ class BootstrapProgress {
   explicit BootstrapProgress(const Progress& progress) : progress_(progress) { report(); }
 
   void line(std::string_view text) {
-    constexpr std::array<std::string_view, 8> kStages = {
-        "running apt-get update", "downloading packages",          "extracting archives", "installing essential",
-        "installing remaining",   "running --chrooted-customize-hook", "cleaning package",    "success in"};
+    constexpr std::array<std::string_view, 8> kStages = {"running apt-get update", "downloading packages",
+                                                         "extracting archives",    "installing essential",
+                                                         "installing remaining",   "running --chrooted-customize-hook",
+                                                         "cleaning package",       "success in"};
     for (std::size_t i = stage_; i < kStages.size(); ++i) {
       if (text.find(kStages[i]) == std::string_view::npos) continue;
       stage_ = i + 1;
@@ -74,7 +75,8 @@ base::Status erofs_from_tar(const fs::path& tar, const fs::path& image, const Pr
   ToolRun run{.tool = kMmdebstrap};
   run.args = {"--unshare-helper", "sh", "-c",
               "set -e; d=$(mktemp -d); trap 'rm -rf \"$d\"' EXIT; mkdir \"$d/root\"; tar -C \"$d/root\" -xf - "
-              "--numeric-owner --same-permissions --exclude='./dev/*'; mkfs.erofs" + mkfs + " >&2; cat \"$d/image\""};
+              "--numeric-owner --same-permissions --exclude='./dev/*'; mkfs.erofs" +
+                  mkfs + " >&2; cat \"$d/image\""};
   run.stdin_file = tar;
   run.stdout_file = image;
   run.starts_others = true;
@@ -98,7 +100,8 @@ std::string finish_script(const Recipe& recipe) {
   write("/etc/apt/sources.list", recipe.apt_sources, 0644);
   for (const RecipeFile& file : recipe.files) write(file.path, file.content, file.mode);
   for (const RecipeSymlink& link : recipe.symlinks) {
-    script += fmt::format("mkdir -p \"$(dirname {0})\"\nln -sfn {1} {0}\n", shell_quoted(link.path), shell_quoted(link.target));
+    script += fmt::format("mkdir -p \"$(dirname {0})\"\nln -sfn {1} {0}\n", shell_quoted(link.path),
+                          shell_quoted(link.target));
   }
   return script;
 }

@@ -28,18 +28,17 @@ constexpr std::array<Part, 3> kParts = {
     {{"kernel", &Manifest::kernel}, {"modules", &Manifest::modules}, {"root file system", &Manifest::root}}};
 
 base::Error missing(std::string_view name, const fs::path& dir) {
-  return base::make_error(base::Code::NotFound, "image_missing",
-                          "there is no image \"" + std::string(name) + "\" in " + dir.string(),
-                          name == "default" ? std::string(kBuildRemedy)
-                                            : std::string(kBuildRemedy) + " " + std::string(name) +
-                                                  " --recipe FILE, or sandforged image import");
+  return base::make_error(
+      base::Code::NotFound, "image_missing", "there is no image \"" + std::string(name) + "\" in " + dir.string(),
+      name == "default"
+          ? std::string(kBuildRemedy)
+          : std::string(kBuildRemedy) + " " + std::string(name) + " --recipe FILE, or sandforged image import");
 }
 
 base::Error corrupt(std::string_view name, std::string text) {
-  return base::make_error(base::Code::Corrupt, "image_corrupt",
-                          "image \"" + std::string(name) + "\" is damaged: " + std::move(text),
-                          "remove it and make it again: sandforged image rm " + std::string(name) +
-                              " && sandforged image build");
+  return base::make_error(
+      base::Code::Corrupt, "image_corrupt", "image \"" + std::string(name) + "\" is damaged: " + std::move(text),
+      "remove it and make it again: sandforged image rm " + std::string(name) + " && sandforged image build");
 }
 
 base::Status check_name(std::string_view name) {
@@ -176,9 +175,8 @@ base::Status Store::remove(std::string_view name) {
 base::Result<Manifest> Store::put(Manifest manifest, const PartFiles& files) {
   SANDFORGE_TRY_STATUS(check_name(manifest.name));
   // Hashing and syncing take long, so they come before the lock.
-  const std::array<std::pair<const fs::path*, Blob*>, 3> parts = {{{&files.kernel, &manifest.kernel},
-                                                                   {&files.modules, &manifest.modules},
-                                                                   {&files.root, &manifest.root}}};
+  const std::array<std::pair<const fs::path*, Blob*>, 3> parts = {
+      {{&files.kernel, &manifest.kernel}, {&files.modules, &manifest.modules}, {&files.root, &manifest.root}}};
   for (const auto& [file, blob] : parts) {
     if (file->empty()) continue;
     SANDFORGE_TRY_STATUS(sync_path(*file));

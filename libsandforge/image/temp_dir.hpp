@@ -18,8 +18,7 @@ class TempDir {
   // Removes the directories in `parent` that no living process holds.
   static void collect(const std::filesystem::path& parent) noexcept;
 
-  TempDir(TempDir&& other) noexcept
-      : path_(std::exchange(other.path_, {})), lock_(std::move(other.lock_)) {}
+  TempDir(TempDir&& other) noexcept : path_(std::exchange(other.path_, {})), lock_(std::move(other.lock_)) {}
   TempDir& operator=(TempDir&&) = delete;
   ~TempDir();
 

@@ -36,7 +36,7 @@ base::Error missing_tools(std::string_view programs, std::string_view packages) 
 std::vector<std::string> environment(const std::vector<std::string>& added) {
   std::vector<std::string> env = {fmt::format("PATH={}", kPath), "LC_ALL=C.UTF-8", "HOME=/nonexistent",
                                   "DEBIAN_FRONTEND=noninteractive"};
-  constexpr std::array<const char*, 8> kPassed = {"http_proxy",  "https_proxy", "no_proxy", "all_proxy",
+  constexpr std::array<const char*, 8> kPassed = {"http_proxy", "https_proxy", "no_proxy", "all_proxy",
                                                   "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"};
   for (const char* name : kPassed) {
     if (const char* value = std::getenv(name); value != nullptr) env.push_back(fmt::format("{}={}", name, value));
@@ -66,8 +66,10 @@ std::vector<std::string> containment() {
 std::string cause_of(const std::deque<std::string>& lines) {
   const auto marked = [](const std::string& line) { return line.starts_with("E:"); };
   auto first = std::find_if(lines.begin(), lines.end(), marked);
-  if (first == lines.end()) first = lines.end() - std::min<std::ptrdiff_t>(std::ssize(lines), kCauseLines);
-  else if (first != lines.begin()) --first;
+  if (first == lines.end())
+    first = lines.end() - std::min<std::ptrdiff_t>(std::ssize(lines), kCauseLines);
+  else if (first != lines.begin())
+    --first;
   std::string cause;
   for (auto line = first; line != lines.end(); ++line) cause += (cause.empty() ? "" : "; ") + *line;
   return cause;
@@ -84,8 +86,9 @@ base::Error failure(const ToolRun& run, int status, const std::deque<std::string
     return base::make_error(base::Code::Exhausted, "no_space", message, "free some disk space");
   }
   constexpr std::array<std::string_view, 7> kNetwork = {
-      "Failed to fetch",   "Could not resolve",  "Temporary failure resolving", "Could not connect",
-      "Connection failed", "Connection timed out", "Unable to connect"};
+      "Failed to fetch",   "Could not resolve", "Temporary failure resolving",
+      "Could not connect", "Connection failed", "Connection timed out",
+      "Unable to connect"};
   if (std::any_of(kNetwork.begin(), kNetwork.end(), says)) {
     return base::make_error(base::Code::Disconnected, "mirror_unreachable", message,
                             "check the network, and the package mirror in the recipe or in /etc/apt");
@@ -114,8 +117,7 @@ base::Result<std::string> run_tool(const ToolRun& run) {
   base::SpawnOptions spawn;
   spawn.program = "/bin/sh";
   // Programs make files for others to read; redirections are by path.
-  spawn.args = {"-c",
-                "umask 022; [ -z \"$1\" ] || exec <\"$1\"; [ -z \"$2\" ] || exec >\"$2\"; shift 2; exec \"$@\"",
+  spawn.args = {"-c", "umask 022; [ -z \"$1\" ] || exec <\"$1\"; [ -z \"$2\" ] || exec >\"$2\"; shift 2; exec \"$@\"",
                 "sh", run.stdin_file.string(), run.stdout_file.string()};
   if (run.starts_others) {
     for (std::string& word : containment()) spawn.args.push_back(std::move(word));

@@ -32,10 +32,8 @@ class Encoder {
     out_.append(bytes, sizeof(T));
   }
   template <typename E>
-    requires std::is_enum_v<E>
-  void choice(const E& value, E) {
-    (*this)(static_cast<std::underlying_type_t<E>>(value));
-  }
+  requires std::is_enum_v<E>
+  void choice(const E& value, E) { (*this)(static_cast<std::underlying_type_t<E>>(value)); }
   void text(std::string_view value, std::size_t cap) {
     value = value.substr(0, cap);
     (*this)(static_cast<std::uint32_t>(value.size()));
@@ -65,7 +63,7 @@ class Decoder {
   }
   // An enumeration whose values are 0..last.
   template <typename E>
-    requires std::is_enum_v<E>
+  requires std::is_enum_v<E>
   void choice(E& value, E last) {
     using U = std::underlying_type_t<E>;
     U raw = 0;

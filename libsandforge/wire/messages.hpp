@@ -125,10 +125,10 @@ struct ExecRequest {
   std::string cwd;               // absolute; empty: "/"
   std::string user;              // empty: root; name or number
   TaskIsolation isolation = TaskIsolation::Container;
-  std::uint8_t stream_stdin = 0;  // 0: /dev/null
-  std::uint64_t timeout_ms = 0;   // 0: none
-  std::uint64_t memory_max = 0;   // bytes, 0: none
-  std::uint32_t pids_max = 0;     // 0: none
+  std::uint8_t stream_stdin = 0;    // 0: /dev/null
+  std::uint64_t timeout_ms = 0;     // 0: none
+  std::uint64_t memory_max = 0;     // bytes, 0: none
+  std::uint32_t pids_max = 0;       // 0: none
   std::uint32_t cpu_max_milli = 0;  // thousandths of one CPU, 0: none
 
   template <typename A, typename M>

@@ -225,9 +225,9 @@ TEST_CASE("a sandbox whose guest dies becomes error, and its commands end with v
   sandforge_sandbox_spec spec = small_spec("fake-die-on-exec-1");
   const Guest guest(spec);
   // The fake ends as told by its id; a virtual machine when its kernel is told to panic or restart.
-  const Exec crash = is_fake() ? Exec{.argv = {"true"}}
-                               : Exec{.argv = {"sh", "-c", "echo c > /proc/sysrq-trigger; sleep 30"},
-                                      .timeout_ms = 10'000};
+  const Exec crash = is_fake()
+                         ? Exec{.argv = {"true"}}
+                         : Exec{.argv = {"sh", "-c", "echo c > /proc/sysrq-trigger; sleep 30"}, .timeout_ms = 10'000};
   const Result result = run(guest.get(), crash);
   if (!is_fake() && result->ended_by != SANDFORGE_ENDED_BY_VM_CRASH) {
     // A contained task may not crash its guest, which is the better outcome.

@@ -11,13 +11,13 @@
 #include <string.h>
 #include <unistd.h>
 
-static void mark(const char *name) {
+static void mark(const char* name) {
   char text[64];
   const int length = snprintf(text, sizeof text, "@%s\n", name);
   if (write(-1, text, (size_t)length) >= 0) abort();
 }
 
-static int fail(const char *what, sandforge_error *error) {
+static int fail(const char* what, sandforge_error* error) {
   fprintf(stderr, "%s: %s (%s)%s%s\n", what, sandforge_error_message(error), sandforge_error_reason(error),
           *sandforge_error_remedy(error) != '\0' ? "; remedy: " : "", sandforge_error_remedy(error));
   sandforge_error_free(error);
@@ -25,13 +25,13 @@ static int fail(const char *what, sandforge_error *error) {
 }
 
 struct options {
-  const char *state_dir;
+  const char* state_dir;
   sandforge_sandbox_spec spec;
   long execs;
   int hold;
 };
 
-static int parse(int argc, char **argv, struct options *options) {
+static int parse(int argc, char** argv, struct options* options) {
   if (argc < 2) return -1;
   options->state_dir = argv[1];
   for (int i = 2; i < argc; ++i) {
@@ -40,25 +40,31 @@ static int parse(int argc, char **argv, struct options *options) {
       continue;
     }
     if (i + 1 == argc) return -1;
-    const char *value = argv[i + 1];
-    if (strcmp(argv[i], "--backend") == 0) options->spec.backend = value;
-    else if (strcmp(argv[i], "--image") == 0) options->spec.image = value;
-    else if (strcmp(argv[i], "--cpu") == 0) options->spec.cpu = atol(value);
-    else if (strcmp(argv[i], "--memory") == 0) options->spec.memory_mb = atol(value);
-    else if (strcmp(argv[i], "--execs") == 0) options->execs = atol(value);
-    else return -1;
+    const char* value = argv[i + 1];
+    if (strcmp(argv[i], "--backend") == 0)
+      options->spec.backend = value;
+    else if (strcmp(argv[i], "--image") == 0)
+      options->spec.image = value;
+    else if (strcmp(argv[i], "--cpu") == 0)
+      options->spec.cpu = atol(value);
+    else if (strcmp(argv[i], "--memory") == 0)
+      options->spec.memory_mb = atol(value);
+    else if (strcmp(argv[i], "--execs") == 0)
+      options->execs = atol(value);
+    else
+      return -1;
     ++i;
   }
   return 0;
 }
 
-static int run_command(sandforge_sandbox *sandbox) {
-  const char *const argv[] = {"/bin/echo", "hello"};
+static int run_command(sandforge_sandbox* sandbox) {
+  const char* const argv[] = {"/bin/echo", "hello"};
   sandforge_exec_spec spec = SANDFORGE_EXEC_SPEC_INIT;
   spec.argv = argv;
   spec.argc = 2;
-  sandforge_exec_result *result = NULL;
-  sandforge_error *error = NULL;
+  sandforge_exec_result* result = NULL;
+  sandforge_error* error = NULL;
   mark("exec");
   const sandforge_code code = sandforge_sandbox_exec(sandbox, &spec, &result, &error);
   mark("end");
@@ -72,15 +78,15 @@ static int run_command(sandforge_sandbox *sandbox) {
   return good ? 0 : 1;
 }
 
-static int use(sandforge_engine *engine, const struct options *options) {
-  sandforge_error *error = NULL;
-  sandforge_sandbox *sandbox = NULL;
+static int use(sandforge_engine* engine, const struct options* options) {
+  sandforge_error* error = NULL;
+  sandforge_sandbox* sandbox = NULL;
   mark("create");
   const sandforge_code code = sandforge_sandbox_create(engine, &options->spec, &sandbox, &error);
   mark("end");
   if (code != SANDFORGE_OK) return fail("create", error);
   int status = 0;
-  sandforge_sandbox_info *info = NULL;
+  sandforge_sandbox_info* info = NULL;
   if (sandforge_sandbox_get_info(sandbox, &info, &error) == SANDFORGE_OK) {
     printf("hello_ns %llu\nready_ns %llu\n", (unsigned long long)info->guest_hello_ns,
            (unsigned long long)info->ready_after_ns);
@@ -100,17 +106,18 @@ static int use(sandforge_engine *engine, const struct options *options) {
   return status;
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char** argv) {
   struct options options = {.spec = SANDFORGE_SANDBOX_SPEC_INIT, .execs = 1};
   if (parse(argc, argv, &options) != 0) {
-    fprintf(stderr, "usage: driver STATE_DIR [--backend NAME] [--image NAME] [--cpu N] [--memory MIB] [--execs N] "
-                    "[--hold]\n");
+    fprintf(stderr,
+            "usage: driver STATE_DIR [--backend NAME] [--image NAME] [--cpu N] [--memory MIB] [--execs N] "
+            "[--hold]\n");
     return 64;
   }
   sandforge_engine_options engine_options = SANDFORGE_ENGINE_OPTIONS_INIT;
   engine_options.state_dir = options.state_dir;
-  sandforge_engine *engine = NULL;
-  sandforge_error *error = NULL;
+  sandforge_engine* engine = NULL;
+  sandforge_error* error = NULL;
   if (sandforge_engine_create(&engine_options, &engine, &error) != SANDFORGE_OK) return fail("engine", error);
   const int status = use(engine, &options);
   sandforge_engine_free(engine);

@@ -263,9 +263,9 @@ bool FakeAgent::advance_stream(Stream& stream) {
   }
   if (stream.content) return advance_content(stream);
   if (stream.write && (stream.in_ended || stream.failed)) {
-    const auto file = stream.failed ? base::os_error(stream.write->path, stream.failed)
-                                    : guest_.files.replace(stream.write->path, stream.write->mode,
-                                                           std::move(stream.written));
+    const auto file = stream.failed
+                          ? base::os_error(stream.write->path, stream.failed)
+                          : guest_.files.replace(stream.write->path, stream.write->mode, std::move(stream.written));
     if (!file) return simple(stream, file.error()), false;
     simple(stream, {}, wire::encode(FileTree::info(stream.write->path, *file.value())));
   }

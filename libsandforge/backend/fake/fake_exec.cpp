@@ -12,9 +12,7 @@ namespace {
 constexpr int kStepsATurn = 64;  // of one task, before the others get theirs
 
 // Signals whose default is to be ignored, or to stop and go on, which the fake does not do.
-bool is_harmless(int signal) {
-  return signal == 0 || (signal >= 17 && signal <= 23) || signal == 28;
-}
+bool is_harmless(int signal) { return signal == 0 || (signal >= 17 && signal <= 23) || signal == 28; }
 
 }  // namespace
 
@@ -39,8 +37,8 @@ void FakeAgent::start_exec(Stream& stream, const wire::ExecRequest& request) {
   stream.started = Clock::now();
   if (request.timeout_ms > 0) {
     stream.timeout_ms = request.timeout_ms;
-    stream.deadline = stream.started + std::chrono::milliseconds(std::min<std::uint64_t>(
-                                           request.timeout_ms, limits::kExecTimeoutMsMax));
+    stream.deadline = stream.started +
+                      std::chrono::milliseconds(std::min<std::uint64_t>(request.timeout_ms, limits::kExecTimeoutMsMax));
   }
 
   const auto refuse = [&](int code, const std::string& reason) {
@@ -80,8 +78,7 @@ bool FakeAgent::run_task(Stream& stream) {
     }
     task.raised = 0;
     if (Clock::now() >= stream.deadline) {
-      end_task(stream, wire::EndedBy::Timeout, 124, 9,
-               "timed out after " + std::to_string(stream.timeout_ms) + " ms");
+      end_task(stream, wire::EndedBy::Timeout, 124, 9, "timed out after " + std::to_string(stream.timeout_ms) + " ms");
       return true;
     }
     if (!task.has_room()) return false;

@@ -63,8 +63,10 @@ class FakeGuest::Loop {
     }
     const auto deadline = agent_ && !deaf ? agent_->next_deadline() : Clock::time_point::max();
     if (::poll(fds, 2, again ? 0 : poll_timeout(deadline)) <= 0) return;
-    if (fds[0].revents) take_connection();
-    else if (fds[1].revents & (POLLIN | POLLHUP | POLLERR)) read_in(deaf);
+    if (fds[0].revents)
+      take_connection();
+    else if (fds[1].revents & (POLLIN | POLLHUP | POLLERR))
+      read_in(deaf);
   }
 
   void take_connection() {

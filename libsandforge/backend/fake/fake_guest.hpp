@@ -41,7 +41,7 @@ class FakeGuest {
   const std::string hostname_;
   base::UniqueFd wake_, ended_;  // eventfds
   std::atomic<bool> stopping_ = false;
-  mutable std::mutex mutex_;   // of the two below; never held while anything waits
+  mutable std::mutex mutex_;  // of the two below; never held while anything waits
   base::UniqueFd next_socket_;
   std::string how_it_ended_;
   std::thread thread_;

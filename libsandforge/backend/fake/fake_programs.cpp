@@ -169,7 +169,8 @@ Step run_test(FakeTask& task, const Args& all) {
   if (args.size() == 3 && (args[1] == "=" || args[1] == "!=")) {
     return done((args[0] == args[2]) == (args[1] == "=") ? 0 : 1);
   }
-  if (args.size() == 2 && (args[0] == "-z" || args[0] == "-n")) return done(args[1].empty() == (args[0] == "-z") ? 0 : 1);
+  if (args.size() == 2 && (args[0] == "-z" || args[0] == "-n"))
+    return done(args[1].empty() == (args[0] == "-z") ? 0 : 1);
   if (args.size() == 2 && (args[0] == "-e" || args[0] == "-f" || args[0] == "-d")) {
     const auto node = task.files.find(absolute_path(task.cwd, args[1]));
     if (!node) return done(1);
@@ -383,9 +384,9 @@ Step FakeTask::complain(std::string_view name, std::string_view text, int code) 
 
 int signal_number(std::string_view name) {
   if (name.substr(0, 3) == "SIG") name.remove_prefix(3);
-  static constexpr std::pair<std::string_view, int> kNames[] = {
-      {"HUP", 1}, {"INT", 2}, {"QUIT", 3}, {"ABRT", 6}, {"KILL", 9}, {"USR1", 10}, {"SEGV", 11}, {"USR2", 12},
-      {"PIPE", 13}, {"ALRM", 14}, {"TERM", 15}};
+  static constexpr std::pair<std::string_view, int> kNames[] = {{"HUP", 1},   {"INT", 2},   {"QUIT", 3},  {"ABRT", 6},
+                                                                {"KILL", 9},  {"USR1", 10}, {"SEGV", 11}, {"USR2", 12},
+                                                                {"PIPE", 13}, {"ALRM", 14}, {"TERM", 15}};
   for (const auto& [known, number] : kNames) {
     if (name == known) return number;
   }
@@ -400,9 +401,9 @@ std::unique_ptr<Program> make_program(const std::vector<std::string>& argv) {
   if (!directory.empty() && directory != "/bin/" && directory != "/usr/bin/") return nullptr;
 
   static constexpr std::pair<std::string_view, Step (*)(FakeTask&, const Args&)> kInstant[] = {
-      {"echo", run_echo},   {"printf", run_printf}, {"env", run_env}, {"pwd", run_pwd},   {"mkdir", run_mkdir},
-      {"rm", run_rm},       {"touch", run_touch},   {"ls", run_ls},   {"test", run_test}, {"[", run_test},
-      {"kill", run_kill},
+      {"echo", run_echo},   {"printf", run_printf}, {"env", run_env},     {"pwd", run_pwd},
+      {"mkdir", run_mkdir}, {"rm", run_rm},         {"touch", run_touch}, {"ls", run_ls},
+      {"test", run_test},   {"[", run_test},        {"kill", run_kill},
   };
   for (const auto& [known, body] : kInstant) {
     if (name == known) return std::make_unique<Instant>(argv, body);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // `sh -c` of a fake guest: a small interpreter and no shell. It knows commands joined by ; && || and newlines,
 // '…' "…" and backslash quoting, $VAR ${VAR} $? $$ $0…$9, NAME=value, the redirections > >> < 1> 2> >&2 2>&1, comments,
-// `exec`, `cd`, `export`, `exit`, `:`. Whatever else a shell has (pipes, &, $(…), if, for, globs) is refused with exit 2.
+// `exec`, `cd`, `export`, `exit`, `:`. Whatever else a shell has (pipes, &, $(…), if, for, globs) is refused with
+// exit 2.
 #include <cctype>
 #include <charconv>
 #include <optional>

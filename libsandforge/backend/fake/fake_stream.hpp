@@ -16,8 +16,8 @@ struct FakeAgent::Stream {
   explicit Stream(std::uint32_t number) : id(number) { credit.fill(limits::kStreamWindow); }
 
   const std::uint32_t id;
-  bool gone = false;       // Result was sent
-  bool cancelled = false;  // by the host
+  bool gone = false;                                        // Result was sent
+  bool cancelled = false;                                   // by the host
   std::array<std::uint32_t, wire::kChannelMax + 1> credit;  // for data to the host
 
   // Data from the host, always on channel 0.

@@ -67,11 +67,11 @@ class FakeTask {
   std::array<Sink, 3> sinks{Sink{}, Sink{wire::kStdout, nullptr}, Sink{wire::kStderr, nullptr}};
 
   std::optional<std::string> redirected_input;
-  std::string input;         // came on stdin, not taken yet
-  std::size_t consumed = 0;  // of it since the last look, to be given back as credit
-  bool input_ended = false;  // nothing more will come
+  std::string input;                                     // came on stdin, not taken yet
+  std::size_t consumed = 0;                              // of it since the last look, to be given back as credit
+  bool input_ended = false;                              // nothing more will come
   Clock::time_point wake_at = Clock::time_point::max();  // a waiting program is stepped again then
-  int raised = 0;            // signal that the task sent to itself
+  int raised = 0;                                        // signal that the task sent to itself
 
   std::array<std::string, 3> out;  // by channel: waits for the connection
   std::array<std::uint64_t, 3> totals{};

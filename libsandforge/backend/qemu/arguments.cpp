@@ -50,8 +50,9 @@ std::vector<std::string> qemu_arguments(const QemuMachine& machine, const QemuDe
   // acpi: describes the virtio-mmio devices; stock kernels take them from nowhere else. rtc: a guest without one waits
   // 2 s for it at boot. No PIT, no PIC: everything is on the APICs, and the kernel knows its TSC. No option ROMs: the
   // kernel is entered by PVH, straight from the firmware. isa-serial: the log of a crash; silent otherwise.
-  add("-M", "microvm,acpi=on,rtc=on,pit=off,pic=off,isa-serial=on,pcie=off,usb=off,graphics=off,x-option-roms=off,"
-            "auto-kernel-cmdline=off,mem-merge=off,dump-guest-core=off");
+  add("-M",
+      "microvm,acpi=on,rtc=on,pit=off,pic=off,isa-serial=on,pcie=off,usb=off,graphics=off,x-option-roms=off,"
+      "auto-kernel-cmdline=off,mem-merge=off,dump-guest-core=off");
   add_accelerator(args, machine);
   add("-smp", "cpus=" + number(machine.cpus));
   add("-m", number(machine.memory_mib) + "M");

@@ -10,7 +10,7 @@ namespace sandforge::backend {
 
 // The descriptors that QEMU is started with, by number; it opens none of the sandbox's files by path.
 struct QemuDescriptors {
-  int log = 1;  // stdout and stderr: its own words and the guest's serial port
+  int log = 1;    // stdout and stderr: its own words and the guest's serial port
   int agent = 3;  // listening stream socket
   int kernel = 4, initrd = 5, root = 6, disk = 7;
 };

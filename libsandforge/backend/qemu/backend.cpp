@@ -207,9 +207,8 @@ base::Result<std::unique_ptr<Worker>> QemuBackend::launch(const LaunchPlan& plan
   base::SpawnOptions spawn;
   spawn.program = program;
   spawn.args = qemu_arguments(machine, fds);
-  spawn.fds = {{files.log_write.get(), 1},          {files.log_write.get(), 2},
-               {files.agent.get(), fds.agent},      {files.kernel.get(), fds.kernel},
-               {files.initrd.get(), fds.initrd},    {files.root.get(), fds.root},
+  spawn.fds = {{files.log_write.get(), 1},       {files.log_write.get(), 2},       {files.agent.get(), fds.agent},
+               {files.kernel.get(), fds.kernel}, {files.initrd.get(), fds.initrd}, {files.root.get(), fds.root},
                {files.disk.get(), fds.disk}};
   spawn.die_with_parent = true;
   spawn.empty_network = true;
@@ -219,9 +218,8 @@ base::Result<std::unique_ptr<Worker>> QemuBackend::launch(const LaunchPlan& plan
   SANDFORGE_TRY(base::Child child, base::spawn(spawn));
   base::UniqueFd exited(::fcntl(child.pidfd(), F_DUPFD_CLOEXEC, 0));
   if (!exited) return base::os_error("watch qemu");
-  return std::unique_ptr<Worker>(std::make_unique<QemuWorker>(std::move(child), std::move(exited),
-                                                              std::move(files.directory), std::move(files.log_read),
-                                                              "qemu"));
+  return std::unique_ptr<Worker>(std::make_unique<QemuWorker>(
+      std::move(child), std::move(exited), std::move(files.directory), std::move(files.log_read), "qemu"));
 }
 
 }  // namespace

@@ -11,9 +11,9 @@
 namespace sandforge::backend {
 
 struct QemuOptions {
-  std::string search_path;         // a PATH to find QEMU in; empty: the process's own, then the system's directories
+  std::string search_path;  // a PATH to find QEMU in; empty: the process's own, then the system's directories
   std::string kvm_device = "/dev/kvm";
-  bool counted = false;            // see QemuMachine; needs the emulated CPU
+  bool counted = false;  // see QemuMachine; needs the emulated CPU
 };
 
 // Environment of the process: SANDFORGE_QEMU_ICOUNT=1 sets `counted`. It is for measurements (test/perf) and nothing

@@ -60,7 +60,8 @@ struct RawPeer {
     REQUIRE(run_until(loop, [&] { return log.hello.has_value(); }));
   }
   bool lost() {
-    return run_until(loop, [&] { return log.lost.has_value(); }, std::chrono::seconds(5));
+    return run_until(
+        loop, [&] { return log.lost.has_value(); }, std::chrono::seconds(5));
   }
 
   // All frames that the session has written so far.

@@ -61,7 +61,8 @@ TEST_CASE("a slow reader stops the writer and loses nothing") {
   std::size_t before = 1;
   while (before != sent + cat->data[1].size()) {
     before = sent + cat->data[1].size();
-    run_until(guest.loop, [] { return false; }, std::chrono::milliseconds(30));
+    run_until(
+        guest.loop, [] { return false; }, std::chrono::milliseconds(30));
   }
   CHECK(cat->data[1].size() == limits::kStreamWindow);
   CHECK(sent < bytes.size());

@@ -68,8 +68,7 @@ TEST_CASE("the fake's programs do what their namesakes do") {
   request.cwd = "/tmp";
   request.env = {"A=1", "HOME=/x"};
   CHECK(run(guest, {"pwd"}, request).out == "/tmp\n");
-  CHECK(run(guest, {"env"}, request).out ==
-        "A=1\nHOME=/x\nLANG=C.UTF-8\nPATH=/usr/local/bin:/usr/bin:/bin\n");
+  CHECK(run(guest, {"env"}, request).out == "A=1\nHOME=/x\nLANG=C.UTF-8\nPATH=/usr/local/bin:/usr/bin:/bin\n");
 }
 
 TEST_CASE("a command that cannot be started says why and has no meta") {
@@ -139,11 +138,13 @@ TEST_CASE("what the fake shell does not know is refused and never guessed") {
     CHECK(ran.err.find("the fake shell does not know") != std::string::npos);
     CHECK(ran.out.empty());
   }
-  CHECK(run(guest, {"sh", "-c", "sh -c \"$S\""}, [] {
-          wire::ExecRequest request;
-          request.env = {"S=sh -c \"$S\""};
-          return request;
-        }()).code == 2);
+  CHECK(run(guest, {"sh", "-c", "sh -c \"$S\""},
+            [] {
+              wire::ExecRequest request;
+              request.env = {"S=sh -c \"$S\""};
+              return request;
+            }())
+            .code == 2);
 }
 
 TEST_CASE("a command that signals itself, or is signalled, ends by that signal") {
@@ -240,7 +241,8 @@ TEST_CASE("ids script the failures of a fake guest") {
   }
   SUBCASE("no hello") {
     Guest guest("fake-fail-hello");
-    CHECK_FALSE(run_until(guest.loop, [&] { return guest.log.hello || guest.log.lost; }, std::chrono::milliseconds(50)));
+    CHECK_FALSE(run_until(
+        guest.loop, [&] { return guest.log.hello || guest.log.lost; }, std::chrono::milliseconds(50)));
     CHECK_FALSE(has_ended(*guest.worker, 0));
   }
   SUBCASE("version") {
@@ -269,7 +271,8 @@ TEST_CASE("ids script the failures of a fake guest") {
     Guest guest("fake-silent");
     guest.ready();
     const auto echo = guest.exec({"echo", "x"});
-    CHECK_FALSE(run_until(guest.loop, [&] { return echo->result || guest.log.lost; }, std::chrono::milliseconds(50)));
+    CHECK_FALSE(run_until(
+        guest.loop, [&] { return echo->result || guest.log.lost; }, std::chrono::milliseconds(50)));
     guest.worker->kill();
     REQUIRE(has_ended(*guest.worker));
     REQUIRE(guest.wait(*echo));

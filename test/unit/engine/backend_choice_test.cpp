@@ -46,9 +46,8 @@ std::string chosen(const Backends& backends, std::string_view name, Isolation le
 }  // namespace
 
 TEST_CASE("auto takes the first that probes well and is strong enough, never one that isolates nothing") {
-  const Backends all = list({{"hard", false, Isolation::HardwareVm},
-                             {"soft", true, Isolation::SoftwareVm},
-                             {"none", true, Isolation::None}});
+  const Backends all = list(
+      {{"hard", false, Isolation::HardwareVm}, {"soft", true, Isolation::SoftwareVm}, {"none", true, Isolation::None}});
   CHECK(chosen(all, "") == "soft");
   CHECK(chosen(all, "auto") == "soft");
   CHECK(chosen(all, "macos-vz") == "soft");

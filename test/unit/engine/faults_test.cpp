@@ -45,9 +45,11 @@ TEST_CASE("a guest that breaks the protocol after its hello becomes an error, an
   const auto sandbox = create(*engine.value(), "fake-garbage-1");
   (void)sandbox->wait_created(-1);  // ready for a moment, or not even that
   const auto outcome = exec(sandbox, command({"sleep", "30"}));
-  if (outcome) CHECK(outcome.value().result.ended_by == wire::EndedBy::AgentLost);
-  else CHECK((outcome.error().code == Code::Conflict || outcome.error().code == Code::GuestFault ||
-              outcome.error().code == Code::Corrupt || outcome.error().code == Code::Disconnected));
+  if (outcome)
+    CHECK(outcome.value().result.ended_by == wire::EndedBy::AgentLost);
+  else
+    CHECK((outcome.error().code == Code::Conflict || outcome.error().code == Code::GuestFault ||
+           outcome.error().code == Code::Corrupt || outcome.error().code == Code::Disconnected));
   CHECK(sandbox->destroy());
   CHECK(sandbox->info().state == State::Destroyed);
 }

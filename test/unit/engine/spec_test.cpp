@@ -104,8 +104,8 @@ TEST_CASE("guest paths are absolute, without NUL, below the limit") {
   CHECK(check_guest_path("/"));
   CHECK(check_guest_path("/\xff"));
   CHECK(check_guest_path("/" + std::string(limits::kPathMax - 2, 'x')));
-  for (const std::string& bad : {std::string(), std::string("a"), std::string("/a\0b", 4),
-                                 "/" + std::string(limits::kPathMax - 1, 'x')}) {
+  for (const std::string& bad :
+       {std::string(), std::string("a"), std::string("/a\0b", 4), "/" + std::string(limits::kPathMax - 1, 'x')}) {
     CHECK_FALSE(check_guest_path(bad));
   }
 }

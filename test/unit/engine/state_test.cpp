@@ -12,8 +12,8 @@ using namespace sandforge::engine;
 TEST_CASE("exactly the moves of the drawing are legal, out of all pairs of states") {
   using S = State;
   std::set<std::pair<S, S>> legal = {
-      {S::Requested, S::Provisioning}, {S::Requested, S::Error},        {S::Requested, S::Destroying},
-      {S::Provisioning, S::Ready},     {S::Provisioning, S::Error},     {S::Provisioning, S::Destroying},
+      {S::Requested, S::Provisioning}, {S::Requested, S::Error},    {S::Requested, S::Destroying},
+      {S::Provisioning, S::Ready},     {S::Provisioning, S::Error}, {S::Provisioning, S::Destroying},
       {S::Destroying, S::Destroyed},   {S::Error, S::Destroying},
   };
   const S active[] = {S::Ready, S::Executing, S::WritingFile, S::CopyingArtifacts};

@@ -33,7 +33,8 @@ struct Fixture {
     Manifest manifest;
     manifest.name = "default";
     manifest.kernel_release = "6.1.0";
-    REQUIRE(store.put(manifest, {.kernel = scratch.write("k", "kernel"), .modules = scratch.write("m", "modules"),
+    REQUIRE(store.put(manifest, {.kernel = scratch.write("k", "kernel"),
+                                 .modules = scratch.write("m", "modules"),
                                  .root = scratch.write("r", "root")}));
   }
 
@@ -46,7 +47,8 @@ struct Fixture {
     const auto root = store.resolve("mine").value().root;
     remove_tree(scratch / "out");
     test::fs::create_directory(scratch / "out");
-    REQUIRE(shell(fmt::format("fsck.erofs --extract={} {} >/dev/null", (scratch / "out").string(), root.string())) == 0);
+    REQUIRE(shell(fmt::format("fsck.erofs --extract={} {} >/dev/null", (scratch / "out").string(), root.string())) ==
+            0);
     return scratch / "out";
   }
 
@@ -69,9 +71,8 @@ struct Fixture {
   }
 
   void oci_index(const std::string& layers) {
-    const std::string manifest =
-        fmt::format(R"({{"schemaVersion":2,"config":{},"layers":[{}]}})",
-                    oci_blob("{}", "application/vnd.oci.image.config.v1+json"), layers);
+    const std::string manifest = fmt::format(R"({{"schemaVersion":2,"config":{},"layers":[{}]}})",
+                                             oci_blob("{}", "application/vnd.oci.image.config.v1+json"), layers);
     const std::string descriptor = oci_blob(manifest, "application/vnd.oci.image.manifest.v1+json");
     scratch.write("oci/oci-layout", R"({"imageLayoutVersion":"1.0.0"})");
     scratch.write("oci/index.json", fmt::format(R"({{"schemaVersion":2,"manifests":[{}]}})", descriptor));
@@ -268,7 +269,8 @@ TEST_CASE("OCI manifests that are cut off, nested or of other types are refused"
   CHECK_FALSE(parse_oci_manifest(std::string(100'000, '[')));
   CHECK_FALSE(parse_oci_manifest(R"({"schemaVersion":2,"layers":[{"digest":"sha256:../../etc/passwd","size":1}]})"));
   CHECK_FALSE(parse_oci_manifest(R"({"schemaVersion":1,"layers":[]})"));
-  CHECK_FALSE(parse_oci_manifest(fmt::format(R"({{"schemaVersion":2,"layers":[{{"digest":"{}","size":-1}}]}})", digest)));
+  CHECK_FALSE(
+      parse_oci_manifest(fmt::format(R"({{"schemaVersion":2,"layers":[{{"digest":"{}","size":-1}}]}})", digest)));
   std::string many = R"({"schemaVersion":2,"layers":[)";
   for (int i = 0; i < 300; ++i) many += fmt::format(R"({}{{"digest":"{}","size":1}})", i == 0 ? "" : ",", digest);
   CHECK_FALSE(parse_oci_manifest(many + "]}"));

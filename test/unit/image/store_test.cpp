@@ -31,7 +31,8 @@ Manifest named(const std::string& name) {
 }
 
 Manifest put(Store& store, const Scratch& scratch, const std::string& name, const std::string& root = "root") {
-  const PartFiles files{.kernel = scratch.write("k", "kernel"), .modules = scratch.write("m", "modules"),
+  const PartFiles files{.kernel = scratch.write("k", "kernel"),
+                        .modules = scratch.write("m", "modules"),
                         .root = scratch.write("r", root)};
   auto manifest = store.put(named(name), files);
   REQUIRE_MESSAGE(manifest, manifest.error().message);

@@ -44,7 +44,8 @@ TEST_CASE("a tool's redirections, environment and lines reach it, and its failur
 
 TEST_CASE("what apt says about the network or the disk becomes an error that says what to do") {
   const Tool shell{"sh", "dash"};
-  ToolRun run{.tool = shell, .args = {"-c", "echo 'W: x' >&2; echo 'E: Failed to fetch http://m.test/x' >&2; exit 100"}};
+  ToolRun run{.tool = shell,
+              .args = {"-c", "echo 'W: x' >&2; echo 'E: Failed to fetch http://m.test/x' >&2; exit 100"}};
   const auto network = run_tool(run);
   CHECK(network.error().code == base::Code::Disconnected);
   CHECK(network.error().reason == "mirror_unreachable");

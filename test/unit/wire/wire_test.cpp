@@ -83,17 +83,16 @@ TEST_CASE("a broken header is an error that sticks") {
     parser.feed(good);
     return first && !parser.next();
   };
-  CHECK(refused(0, 5));      // over the cap of its type
-  CHECK(refused(3, 0x80));   // length 2^31
-  CHECK(refused(4, 0));      // no such type
+  CHECK(refused(0, 5));     // over the cap of its type
+  CHECK(refused(3, 0x80));  // length 2^31
+  CHECK(refused(4, 0));     // no such type
   CHECK(refused(4, 13));
-  CHECK(refused(5, 3));      // no such channel
-  CHECK(refused(6, 1));      // reserved
+  CHECK(refused(5, 3));  // no such channel
+  CHECK(refused(6, 1));  // reserved
 }
 
 TEST_CASE("an unknown operation is told apart from a malformed one") {
   CHECK(decode_open("").error().code == base::Code::Corrupt);
   CHECK(decode_open(std::string("\xff\x7f", 2)).error().code == base::Code::Unsupported);
-  CHECK(decode_open(encode_open(Operation::FileStat, PathRequest{"/", 0, 0})).value().operation ==
-        Operation::FileStat);
+  CHECK(decode_open(encode_open(Operation::FileStat, PathRequest{"/", 0, 0})).value().operation == Operation::FileStat);
 }
