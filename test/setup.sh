@@ -15,7 +15,7 @@ packages_of() {
         libsimdjson-dev libfmt-dev libseccomp-dev libtomlplusplus-dev libmd-dev
       ;;
     image)
-      echo mmdebstrap erofs-utils e2fsprogs kmod cpio xz-utils gpg ca-certificates
+      echo mmdebstrap erofs-utils e2fsprogs kmod cpio xz-utils lz4 zstd gpg ca-certificates
       ;;
     run)
       echo qemu-system-x86 e2fsprogs python3-venv ca-certificates curl
@@ -25,7 +25,7 @@ packages_of() {
       packages_of image
       packages_of run
       echo doctest-dev ccache clang clang-format clang-tidy libclang-rt-14-dev \
-        llvm-14 abigail-tools strace git lz4 zstd shellcheck
+        llvm-14 abigail-tools strace git shellcheck busybox-static universal-ctags
       ;;
     *)
       echo "setup.sh: unknown group '$1'; there are build, image, run and test" >&2

@@ -142,31 +142,55 @@ def build() -> None:
 
 
 def suites(full: bool) -> list[Suite]:
-    long = ["--full"] if full else []
+    """Everything there is to run, cheap before dear. The long forms take ten times what the short ones do."""
+    sanitizer = {"ASAN_OPTIONS": "detect_leaks=1", "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1"}
+    # What uses a default state directory gets one in the build tree.
+    own_state = {"SANDFORGE_STATE_DIR": str(BUILD / "test-state")}
     python = "/usr/bin/python3"
-    daemon = str(BUILD / "sandforged" / "sandforged")
-    sanitizer = {"ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0", "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1"}
+    daemon = str(BUILD / "sandforged/sandforged")
+    conformance = "test/conformance/conformance"
+
+    def twice(name: str, program: str, limit: int, arguments: list[str]) -> list[Suite]:
+        """The same doctest program as built for users, and under the sanitizers."""
+        return [Suite(name, [str(BUILD / program), *arguments], limit, "doctest"),
+                Suite(f"{name}-sanitized", [str(SANITIZED / program), *arguments], 4 * limit, "doctest", sanitizer)]
+
     table = [
-        Suite("style", [python, "test/style/check.py"], 60, "plain"),
-        Suite("unit", [str(BUILD / "test/unit/unit-tests")], 300, "doctest"),
-        Suite("unit-sanitized", [str(SANITIZED / "test/unit/unit-tests")], 600, "doctest", sanitizer),
+        Suite("style", [python, "test/style/check.py"], 120, "plain"),
+        *twice("unit", "test/unit/unit-tests", 240, []),
+        *twice("sandforged-unit", "test/unit/sandforged/sandforged-unit-tests", 120, []),
         Suite("abi", ["sh", "test/abi/check.sh", ".", str(BUILD / "libsandforge/libsandforge.so")], 60, "plain"),
         Suite("abi-header-c", [str(BUILD / "test/abi/abi-header-c")], 60),
         Suite("abi-header-cpp", [str(BUILD / "test/abi/abi-header-cpp")], 60),
-        Suite("conformance-fake", [str(BUILD / "test/conformance/conformance"), "--backend=fake"], 120, "doctest"),
-        Suite("conformance-fake-sanitized", [str(SANITIZED / "test/conformance/conformance"), "--backend=fake"], 300,
-              "doctest", sanitizer),
-        Suite("conformance-linux-qemu", [str(BUILD / "test/conformance/conformance"), "--backend=linux-qemu"], 900,
-              "doctest"),
+        Suite("install", ["sh", "test/abi/install.sh", str(BUILD)], 300, "plain"),
+        *twice("conformance-fake", conformance, 180, ["--backend=fake"]),
         Suite("agent", [python, "test/integration/agent_test.py", str(BUILD / "libsandforge/agent/sandforge-agent")],
               300, "unittest"),
         Suite("agent-sanitized", [python, "test/integration/agent_test.py",
-                                  str(SANITIZED / "test/integration/sandforge-agent-checked")], 600, "unittest", sanitizer),
-        Suite("sandforged-unit", [str(BUILD / "test/unit/sandforged/sandforged-unit-tests")], 300, "doctest"),
-        Suite("sandforged-unit-sanitized", [str(SANITIZED / "test/unit/sandforged/sandforged-unit-tests")], 600, "doctest",
+                                  str(SANITIZED / "test/integration/sandforge-agent-checked")], 600, "unittest",
               sanitizer),
         Suite("http", [python, "test/integration/http_test.py", daemon], 600, "unittest"),
+        Suite("http-sanitized", [python, "test/integration/http_test.py", str(SANITIZED / "sandforged/sandforged")],
+              900, "unittest", sanitizer),
+        Suite("python-fake", ["sh", "bindings/python/live_tests.sh", "build/python", daemon, "fake"], 900, "pytest"),
+        Suite("image", [daemon, "image", "build"], 1200),
+        Suite("conformance-linux-qemu", [str(BUILD / conformance), "--backend=linux-qemu"], 1200, "doctest"),
+        Suite("python-linux-qemu", ["sh", "bindings/python/live_tests.sh", "build/python", daemon, "linux-qemu"], 900,
+              "pytest"),
     ]
+    for example in ("quickstart-c", "quickstart-cpp", "exec", "files", "streaming", "streaming-c"):
+        table.append(Suite(f"example-{example}", [str(BUILD / "examples" / example)], 120, env=own_state))
+    table += [
+        Suite("quickstart", ["sh", "examples/quickstart.sh"], 900, "plain"),
+        Suite("boots", [python, "test/integration/boot_series.py", "100" if full else "10", "--build", str(BUILD)],
+              3600 if full else 600, "plain"),
+        Suite("perf", [python, "test/perf/run.py", str(BUILD)], 1200, "plain"),
+    ]
+    for corpus in sorted((ROOT / "test/fuzz/corpus").iterdir()):
+        seconds = 60 if full else 6
+        table.append(Suite(f"fuzz-{corpus.name}",
+                           ["sh", "test/fuzz/run.sh", str(SANITIZED / f"test/fuzz/fuzz-{corpus.name}"), str(corpus),
+                            str(seconds)], seconds + 120, env=sanitizer))
     return table
 
 

@@ -25,31 +25,31 @@ using LogFunction = std::function<void(LogLevel level, std::string_view message)
 
 // Empty strings and zeros mean the defaults that sandforge_engine_options names.
 struct EngineOptions {
-  std::string state_dir;
-  std::string image_dir;
-  std::string helper_dir;
+  std::string state_dir{};
+  std::string image_dir{};
+  std::string helper_dir{};
   std::uint32_t max_sandboxes = 0;
   Isolation min_isolation = Isolation::None;
-  LogFunction log;
+  LogFunction log{};
   LogLevel log_level = LogLevel::Info;
 };
 
 struct BackendInfo {
-  std::string name;
+  std::string name{};
   Isolation isolation = Isolation::None;  // what it would give on this host
   bool available = false;
-  std::string detail;  // version and accelerator, or empty
-  std::string reason;  // why it is not available, or empty
-  std::string remedy;
+  std::string detail{};  // version and accelerator, or empty
+  std::string reason{};  // why it is not available, or empty
+  std::string remedy{};
 };
 
 // Values are those of sandforge_check.status.
 enum class CheckStatus : std::uint32_t { Fine = 0, CouldBeBetter = 1, StopsSandboxes = 2 };
 struct Check {
-  std::string name;
+  std::string name{};
   CheckStatus status = CheckStatus::Fine;
-  std::string detail;
-  std::string remedy;
+  std::string detail{};
+  std::string remedy{};
 };
 
 struct Limit {

@@ -13,14 +13,14 @@
 namespace sandforge {
 
 struct FileInfo {
-  std::string name;  // last component, raw bytes
-  std::string path;
+  std::string name{};  // last component, raw bytes
+  std::string path{};
   std::uint64_t length = 0;  // bytes
   std::uint32_t mode = 0;    // POSIX st_mode, type bits included
   std::uint32_t uid = 0, gid = 0;
   std::int64_t modified_at = 0;  // Unix seconds
   std::uint32_t modified_nsec = 0;
-  std::string link_target;  // of a symlink in a listing
+  std::string link_target{};  // of a symlink in a listing
 };
 
 namespace detail {

@@ -14,13 +14,13 @@
 namespace sandforge {
 
 struct ImageInfo {
-  std::string name;
-  std::string digest;         // "sha256:" + 64 hex digits, of the manifest
-  std::string recipe_digest;  // empty for imports
-  std::string kernel_release;
+  std::string name{};
+  std::string digest{};         // "sha256:" + 64 hex digits, of the manifest
+  std::string recipe_digest{};  // empty for imports
+  std::string kernel_release{};
   std::uint64_t kernel_bytes = 0, modules_bytes = 0, root_bytes = 0;
   std::int64_t created_at = 0;  // Unix seconds
-  std::string manifest;         // TOML
+  std::string manifest{};       // TOML
 };
 
 // A long step started, went on or ended: `done` of `total` units (total 0: unknown). On the calling thread of build or
@@ -28,9 +28,9 @@ struct ImageInfo {
 using ProgressFunction = std::function<void(std::string_view step, std::uint64_t done, std::uint64_t total)>;
 
 struct ImageOptions {
-  std::string image_dir;  // empty: as in EngineOptions
-  std::string helper_dir;
-  ProgressFunction progress;
+  std::string image_dir{};  // empty: as in EngineOptions
+  std::string helper_dir{};
+  ProgressFunction progress{};
 };
 
 namespace detail {

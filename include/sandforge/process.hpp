@@ -34,16 +34,16 @@ inline const char* name_of(EndedBy ended_by) {
 }
 
 struct ExecSpec {
-  std::vector<std::string> argv;                         // at least one; the first is looked up in the task's PATH
-  std::vector<std::pair<std::string, std::string>> env;  // added to PATH, HOME and LANG
-  std::string cwd;                                       // empty: "/"
-  std::string user;                                      // empty: root
-  std::chrono::milliseconds timeout{0};                  // 0: none but the sandbox's own life
-  std::string stdin_data;                                // exec only: given to the command, then end of file
-  std::uint64_t output_cap = 0;                          // exec only: bytes kept of each stream; 0: 16 MiB
-  bool stream_stdin = false;                             // start only: write() will be used; otherwise stdin is empty
-  std::uint64_t memory_max = 0;                          // bytes; 0: no limit but the guest's memory
-  std::uint32_t pids_max = 0;                            // 0: the default, 4096
+  std::vector<std::string> argv{};                         // at least one; the first is looked up in the task's PATH
+  std::vector<std::pair<std::string, std::string>> env{};  // added to PATH, HOME and LANG
+  std::string cwd{};                                       // empty: "/"
+  std::string user{};                                      // empty: root
+  std::chrono::milliseconds timeout{0};                    // 0: none but the sandbox's own life
+  std::string stdin_data{};                                // exec only: given to the command, then end of file
+  std::uint64_t output_cap = 0;                            // exec only: bytes kept of each stream; 0: 16 MiB
+  bool stream_stdin = false;                               // start only: write() will be used; otherwise stdin is empty
+  std::uint64_t memory_max = 0;                            // bytes; 0: no limit but the guest's memory
+  std::uint32_t pids_max = 0;                              // 0: the default, 4096
 };
 
 // stdout and stderr are macros of the C library, hence the names.
@@ -51,15 +51,15 @@ struct ExecResult {
   std::int32_t exit_code = 0;  // 128+n for a signal, 124 time-out, 127 not found, 126 not startable
   EndedBy ended_by = EndedBy::Exit;
   std::int32_t signal = 0;
-  bool truncated = false;   // output_cap cut what is kept
-  std::string stdout_data;  // bytes as written; empty when it comes from Process::wait
-  std::string stderr_data;
+  bool truncated = false;     // output_cap cut what is kept
+  std::string stdout_data{};  // bytes as written; empty when it comes from Process::wait
+  std::string stderr_data{};
   std::uint64_t stdout_total = 0;  // bytes that the command wrote
   std::uint64_t stderr_total = 0;
   std::chrono::nanoseconds wall{0};
   std::chrono::nanoseconds cpu{0};  // of the whole process tree
   std::uint64_t memory_peak = 0;    // bytes; 0 when unknown
-  std::string reason;               // one line on how it ended, empty when it just exited
+  std::string reason{};             // one line on how it ended, empty when it just exited
 };
 
 enum class Stream : std::uint32_t { Stdout = SANDFORGE_STDOUT, Stderr = SANDFORGE_STDERR };

@@ -18,23 +18,23 @@
 namespace sandforge {
 
 struct Mount {
-  std::string host_path;
-  std::string guest_path;
+  std::string host_path{};
+  std::string guest_path{};
   bool read_only = false;
 };
 
 // Zeros and empty strings mean the defaults.
 struct SandboxSpec {
-  std::string id;                // "sbx-" + 16 hex digits
-  std::string backend;           // "auto": the best that probes well
-  std::string image;             // "default"
+  std::string id{};              // "sbx-" + 16 hex digits
+  std::string backend{};         // "auto": the best that probes well
+  std::string image{};           // "default"
   std::int64_t cpu = 0;          // 2 vCPUs
   std::int64_t memory_mb = 0;    // 512 MiB
   std::int64_t disk_gb = 0;      // 10 GiB
   std::int64_t timeout_sec = 0;  // 3600 s, from ready on
-  std::string network_mode;      // "offline"; "fetch", "full"
-  std::string task_isolation;    // "container"; "process"
-  std::vector<Mount> mounts;
+  std::string network_mode{};    // "offline"; "fetch", "full"
+  std::string task_isolation{};  // "container"; "process"
+  std::vector<Mount> mounts{};
 };
 
 namespace detail {

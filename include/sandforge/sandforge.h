@@ -12,6 +12,19 @@
 #endif
 #define SANDFORGE_API __attribute__((visibility("default")))
 
+/* What the *_INIT macros of the structs below are: all zero but the size. */
+#ifdef __cplusplus
+#define SANDFORGE_INIT_(type) \
+  ([] {                       \
+    type made{};              \
+    made.size = sizeof(type); \
+    return made;              \
+  }())
+#else
+#define SANDFORGE_INIT_(type) \
+  { .size = sizeof(type) }
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -104,10 +117,10 @@ SANDFORGE_API const char* sandforge_isolation_name(sandforge_isolation isolation
 
 typedef struct sandforge_engine_options {
   size_t size;
-  const char* state_dir;  /* sandboxes' records and disks. NULL: /var/lib/sandforge for root, else
-                             $XDG_STATE_HOME/sandforge or ~/.local/state/sandforge. One engine at a time. */
-  const char* image_dir;  /* image store, may be shared. NULL: $SANDFORGE_IMAGE_DIR, else "images" in the default
-                             state directory (also when state_dir names another) */
+  const char* state_dir;  /* sandboxes' records and disks. NULL: $SANDFORGE_STATE_DIR, else /var/lib/sandforge for
+                             root, $XDG_STATE_HOME/sandforge or ~/.local/state/sandforge. One engine at a time. */
+  const char* image_dir;  /* image store, may be shared. NULL: $SANDFORGE_IMAGE_DIR, else images/ in the same places;
+                             $SANDFORGE_STATE_DIR does not move it */
   const char* helper_dir; /* agent and other helpers. NULL: $SANDFORGE_HELPER_DIR, next to the library, prefix */
   uint32_t max_sandboxes; /* 0: the default, 64 */
   sandforge_isolation min_isolation; /* auto never picks below it, a named backend below it is refused. 0: the
@@ -116,8 +129,7 @@ typedef struct sandforge_engine_options {
   void* log_user_data;
   sandforge_log_level log_level; /* 0: SANDFORGE_LOG_INFO */
 } sandforge_engine_options;
-#define SANDFORGE_ENGINE_OPTIONS_INIT \
-  { .size = sizeof(sandforge_engine_options) }
+#define SANDFORGE_ENGINE_OPTIONS_INIT SANDFORGE_INIT_(sandforge_engine_options)
 
 typedef struct sandforge_engine sandforge_engine;
 /* Opens the state directory (created 0700 when missing), reaps what a killed predecessor left, starts the thread.
@@ -219,8 +231,7 @@ typedef struct sandforge_sandbox_spec {
   const sandforge_mount* mounts;
   size_t mount_count;
 } sandforge_sandbox_spec;
-#define SANDFORGE_SANDBOX_SPEC_INIT \
-  { .size = sizeof(sandforge_sandbox_spec) }
+#define SANDFORGE_SANDBOX_SPEC_INIT SANDFORGE_INIT_(sandforge_sandbox_spec)
 
 typedef struct sandforge_sandbox_info {
   size_t size;
@@ -316,8 +327,7 @@ typedef struct sandforge_exec_spec {
   uint64_t memory_max;   /* bytes, 0: no limit but the guest's memory */
   uint32_t pids_max;     /* 0: the default, 4096 */
 } sandforge_exec_spec;
-#define SANDFORGE_EXEC_SPEC_INIT \
-  { .size = sizeof(sandforge_exec_spec) }
+#define SANDFORGE_EXEC_SPEC_INIT SANDFORGE_INIT_(sandforge_exec_spec)
 
 typedef struct sandforge_exec_result {
   size_t size;
@@ -478,8 +488,7 @@ typedef struct sandforge_image_options {
   sandforge_progress_fn progress; /* NULL: silent */
   void* user_data;
 } sandforge_image_options;
-#define SANDFORGE_IMAGE_OPTIONS_INIT \
-  { .size = sizeof(sandforge_image_options) }
+#define SANDFORGE_IMAGE_OPTIONS_INIT SANDFORGE_INIT_(sandforge_image_options)
 
 /* Builds image `name` (NULL: "default") by a recipe file (NULL: the built-in default recipe). Does nothing but answer
  * when the store has an image of that name and recipe digest already, unless `force`. BLOCKS for minutes.

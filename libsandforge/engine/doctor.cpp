@@ -9,6 +9,7 @@
 
 #include <algorithm>
 
+#include "backend/qemu/kvm.hpp"
 #include "base/limits.hpp"
 #include "base/process.hpp"
 #include "engine/helpers.hpp"
@@ -87,16 +88,24 @@ Check check_agent(const Directories& directories) {
 }
 
 Check check_kvm() {
-  if (::access("/dev/kvm", F_OK) != 0) {
-    return {"kvm", CheckStatus::CouldBeBetter, "/dev/kvm does not exist: guests run with an emulated CPU, slowly",
-            "turn on virtualisation in the firmware (in a virtual machine: nested virtualisation), then modprobe kvm"};
+  using backend::KvmState;
+  const auto slow = [](const char* detail, const char* remedy) -> Check {
+    return {"kvm", CheckStatus::CouldBeBetter, std::string(detail) + ": guests run with an emulated CPU, slowly", remedy};
+  };
+  switch (backend::kvm_state()) {
+    case KvmState::Usable: return {"kvm", CheckStatus::Fine, "/dev/kvm", {}};
+    case KvmState::Missing:
+      return slow("/dev/kvm does not exist",
+                  "turn on virtualisation in the firmware (in a virtual machine: nested virtualisation), then modprobe "
+                  "kvm_intel or kvm_amd");
+    case KvmState::Denied:
+      return slow("/dev/kvm is not open to this user", "sudo usermod -aG kvm $USER, then log in anew");
+    case KvmState::NotHardware:
+      return slow("/dev/kvm is there, but the CPU offers neither VMX nor SVM",
+                  "use a host, or a virtual machine with nested virtualisation, whose /proc/cpuinfo has vmx or svm");
+    case KvmState::Broken: break;
   }
-  if (::access("/dev/kvm", R_OK | W_OK) != 0) {
-    return {"kvm", CheckStatus::CouldBeBetter,
-            "/dev/kvm is not open to this user: guests run with an emulated CPU, slowly",
-            "sudo usermod -aG kvm $USER, then log in anew"};
-  }
-  return {"kvm", CheckStatus::Fine, "/dev/kvm", {}};
+  return slow("/dev/kvm does not answer as KVM does", "look into the kernel's log for kvm");
 }
 
 Check check_mke2fs() {

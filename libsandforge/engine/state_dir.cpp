@@ -33,6 +33,7 @@ base::Status make_private(const fs::path& directory) {
 }  // namespace
 
 fs::path default_state_dir() {
+  if (const char* directory = environment("SANDFORGE_STATE_DIR")) return directory;
   if (::geteuid() == 0) return "/var/lib/sandforge";
   if (const char* state = environment("XDG_STATE_HOME")) return fs::path(state) / "sandforge";
   if (const char* home = environment("HOME")) return fs::path(home) / ".local/state/sandforge";

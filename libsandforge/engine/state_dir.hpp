@@ -13,7 +13,8 @@
 
 namespace sandforge::engine {
 
-// $XDG_STATE_HOME/sandforge or ~/.local/state/sandforge, /var/lib/sandforge for root. Empty when none can be told.
+// $SANDFORGE_STATE_DIR; else /var/lib/sandforge for root, $XDG_STATE_HOME/sandforge or ~/.local/state/sandforge. Empty
+// when none can be told.
 // Reads the environment.
 std::filesystem::path default_state_dir();
 

@@ -17,7 +17,8 @@ A second signal ends it at once.
                                 "Authorization: Bearer TOKEN" (not on Unix
                                 sockets); required to listen beyond loopback
   --state-dir DIR               records and disks of sandboxes
-                                (default /var/lib/sandforge for root, else
+                                (default $SANDFORGE_STATE_DIR, else
+                                /var/lib/sandforge for root, else
                                 $XDG_STATE_HOME/sandforge)
   --image-dir DIR               image store
   --helper-dir DIR              where the guest agent and helpers are
