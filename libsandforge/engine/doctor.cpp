@@ -90,7 +90,8 @@ Check check_agent(const Directories& directories) {
 Check check_kvm() {
   using backend::KvmState;
   const auto slow = [](const char* detail, const char* remedy) -> Check {
-    return {"kvm", CheckStatus::CouldBeBetter, std::string(detail) + ": guests run with an emulated CPU, slowly", remedy};
+    return {"kvm", CheckStatus::CouldBeBetter, std::string(detail) + ": guests run with an emulated CPU, slowly",
+            remedy};
   };
   switch (backend::kvm_state()) {
     case KvmState::Usable: return {"kvm", CheckStatus::Fine, "/dev/kvm", {}};
