@@ -82,11 +82,10 @@ void FileOperation::maybe_finish() {
   if (!abandoned_ && source_started_ && source_.open()) return;
   finished_ = true;
   sink_.close();
-  const bool unsaid = source_.open() || job_->cancelled();  // End was not sent
   source_.close();
   if (abandoned_) return;
   const bool has_content = content_ == Content::FromFile || content_ == Content::Records;
-  if (has_content && (unsaid || !source_started_)) stream_.end(wire::kContent);
+  if (has_content && !source_.said_end()) stream_.end(wire::kContent);
   if (*outcome_) {
     stream_.finish({base::Code::Ok, 0, {}, std::move(outcome_->value())});
   } else {

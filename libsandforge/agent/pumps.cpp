@@ -80,6 +80,7 @@ void Source::pump() {
 void Source::at_end() {
   watch(false);
   fd_.reset();
+  said_end_ = true;
   stream_.end(channel_);
   if (ended_) loop_.defer(std::exchange(ended_, nullptr));
 }

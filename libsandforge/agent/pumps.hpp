@@ -35,6 +35,7 @@ class Source {
   // No End, no call: the stream is of no use any more.
   void close();
   bool open() const noexcept { return static_cast<bool>(fd_); }
+  bool said_end() const noexcept { return said_end_; }
   std::uint64_t total() const noexcept { return total_; }
 
  private:
@@ -54,6 +55,7 @@ class Source {
   bool running_ = false;
   bool watched_ = false;
   bool finishing_ = false;
+  bool said_end_ = false;
 };
 
 class Sink {
