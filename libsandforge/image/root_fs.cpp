@@ -64,6 +64,9 @@ class BootstrapProgress {
   std::size_t stage_ = 0;
 };
 
+// Whose these are depends on whether apt's own user could reach the directory of the build. apt makes them anew.
+constexpr std::array<const char*, 2> kAptPartial = {"var/cache/apt/archives/partial", "var/lib/apt/lists/partial"};
+
 // For who is not root: owners other than himself exist only in a user namespace, which mmdebstrap's helper makes. The
 // archive's device nodes cannot be made there, and are of no use in a guest.
 base::Status erofs_from_tar(const fs::path& tar, const fs::path& image, const Progress& progress) {
@@ -75,8 +78,8 @@ base::Status erofs_from_tar(const fs::path& tar, const fs::path& image, const Pr
   ToolRun run{.tool = kMmdebstrap};
   run.args = {"--unshare-helper", "sh", "-c",
               "set -e; d=$(mktemp -d); trap 'rm -rf \"$d\"' EXIT; mkdir \"$d/root\"; tar -C \"$d/root\" -xf - "
-              "--numeric-owner --same-permissions --exclude='./dev/*'; mkfs.erofs" +
-                  mkfs + " >&2; cat \"$d/image\""};
+              "--numeric-owner --same-permissions --exclude='./dev/*'; cd \"$d/root\"; rm -rf " +
+                  fmt::format("{}; cd /; mkfs.erofs", fmt::join(kAptPartial, " ")) + mkfs + " >&2; cat \"$d/image\""};
   run.stdin_file = tar;
   run.stdout_file = image;
   run.starts_others = true;
@@ -148,7 +151,11 @@ base::Status build_root(const Recipe& recipe, const AptSources& sources, const f
   run.on_line = [&](std::string_view line) { ticks.line(line); };
   auto output = run_tool(run);
   if (!output) return std::move(output).error();
-  return root ? write_erofs(target, image, Times::Fixed, progress) : erofs_from_tar(target, image, progress);
+  if (!root) return erofs_from_tar(target, image, progress);
+  std::error_code error;
+  for (const char* path : kAptPartial) fs::remove_all(target / path, error);
+  if (error) return base::os_error("cannot tidy the root file system", error.value());
+  return write_erofs(target, image, Times::Fixed, progress);
 }
 
 }  // namespace sandforge::image
