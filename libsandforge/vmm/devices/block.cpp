@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vmm/devices/block.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "vmm/devices/config_space.hpp"
+
+namespace sandforge::vmm {
+namespace {
+
+// SPEC: virtio 1.2, 5.2.3 (features), 5.2.4 (configuration), 5.2.6 (requests).
+constexpr std::uint64_t kSegMax = 1ull << 2, kReadOnly = 1ull << 5, kBlkSize = 1ull << 6, kFlush = 1ull << 9,
+                        kDiscard = 1ull << 13;
+constexpr std::uint32_t kTypeIn = 0, kTypeOut = 1, kTypeFlush = 4, kTypeGetId = 8, kTypeDiscard = 11;
+constexpr std::uint8_t kOk = 0, kIoError = 1, kUnsupported = 2;
+constexpr std::uint64_t kSector = 512;
+constexpr std::size_t kIdBytes = 20;
+constexpr std::uint32_t kSegmentsMax = kQueueSizeMax - 2;    // a chain holds a header and a status byte too
+constexpr std::uint32_t kDiscardSectorsMax = 1u << 22;       // 2 GiB at once
+constexpr std::uint32_t kDiscardSegmentsMax = 16;
+
+struct [[gnu::packed]] Config {
+  std::uint64_t capacity = 0;  // sectors
+  std::uint32_t size_max = 0;
+  std::uint32_t seg_max = kSegmentsMax;
+  std::array<std::uint8_t, 4> geometry{};
+  std::uint32_t blk_size = 512;
+  std::array<std::uint8_t, 12> topology_writeback_queues{};
+  std::uint32_t max_discard_sectors = kDiscardSectorsMax;
+  std::uint32_t max_discard_seg = kDiscardSegmentsMax;
+  std::uint32_t discard_sector_alignment = 8;
+};
+static_assert(sizeof(Config) == 48);
+
+struct DiscardSegment {
+  std::uint64_t sector;
+  std::uint32_t sectors;
+  std::uint32_t flags;
+};
+static_assert(sizeof(DiscardSegment) == 16);
+
+bool within(std::uint64_t sector, std::uint64_t bytes, std::uint64_t disk_bytes) {
+  std::uint64_t start = 0;
+  if (__builtin_mul_overflow(sector, kSector, &start)) return false;
+  return start <= disk_bytes && bytes <= disk_bytes - start;
+}
+
+// Copies the first bytes of a chain's buffers, however they are cut; false when there are too few.
+bool gather(const GuestMemory& memory, const std::vector<Buffer>& buffers, std::span<std::byte> out) {
+  for (const Buffer& buffer : buffers) {
+    const std::size_t part = std::min<std::size_t>(buffer.length, out.size());
+    if (!memory.read(buffer.address, out.first(part))) return false;
+    out = out.subspan(part);
+    if (out.empty()) return true;
+  }
+  return out.empty();
+}
+
+// The buffers without their first `skip` bytes and without their last `drop`, as ranges for the kernel to copy.
+std::vector<iovec> io_ranges(const GuestMemory& memory, const std::vector<Buffer>& buffers, std::uint64_t skip,
+                             std::uint64_t drop) {
+  std::uint64_t left = 0;
+  for (const Buffer& buffer : buffers) left += buffer.length;
+  left -= std::min(left, skip + drop);
+  std::vector<iovec> ranges;
+  for (const Buffer& buffer : buffers) {
+    const std::uint64_t skipped = std::min<std::uint64_t>(skip, buffer.length);
+    skip -= skipped;
+    const std::uint64_t length = std::min<std::uint64_t>(buffer.length - skipped, left);
+    iovec range{};
+    if (length > 0 && memory.io_range(buffer.address + skipped, length, range)) ranges.push_back(range);
+    left -= length;
+  }
+  return ranges;
+}
+
+}  // namespace
+
+std::uint64_t Block::features() const {
+  return kSegMax | kBlkSize | kFlush | (options_.read_only ? kReadOnly : kDiscard);
+}
+
+void Block::read_config(std::uint32_t offset, std::span<std::byte> out) const {
+  Config config;
+  config.capacity = options_.bytes / kSector;
+  copy_config(config, offset, out);
+}
+
+base::Status Block::activate(Activation activation) {
+  active_ = std::move(activation);
+  return {};
+}
+
+base::Status Block::kick(std::size_t) {
+  Queue& queue = active_->queues[0];
+  // At most one queue's worth a kick: a driver that keeps adding requests cannot hold the loop.
+  for (std::uint32_t served = 0; served < kQueueSizeMax; ++served) {
+    SANDFORGE_TRY(const std::optional<Chain> chain, queue.pop());
+    if (!chain) {
+      SANDFORGE_TRY_STATUS(queue.want_kicks(true));
+      SANDFORGE_TRY(const std::optional<Chain> late, queue.pop());
+      if (!late) break;
+      SANDFORGE_TRY(const std::uint32_t written, serve(*late));
+      SANDFORGE_TRY_STATUS(queue.push(late->head, written));
+      continue;
+    }
+    SANDFORGE_TRY(const std::uint32_t written, serve(*chain));
+    SANDFORGE_TRY_STATUS(queue.push(chain->head, written));
+  }
+  SANDFORGE_TRY(const bool interrupt, queue.needs_interrupt());
+  if (interrupt) active_->interrupt->queues_used();
+  return {};
+}
+
+base::Result<std::uint32_t> Block::serve(const Chain& chain) {
+  const GuestMemory& memory = *active_->memory;
+  const std::uint64_t writable = chain.writable_bytes();
+  Header header{};
+  static_assert(sizeof(Header) == 16);
+  if (writable == 0 || !gather(memory, chain.readable, std::as_writable_bytes(std::span(&header, 1)))) {
+    return base::make_error(base::Code::Corrupt, "bad_request", "virtio-blk: a request without header or status byte");
+  }
+  std::uint8_t status = kUnsupported;
+  std::uint64_t filled = 0;
+  switch (header.type) {
+    case kTypeIn:
+      status = transfer(header, io_ranges(memory, chain.writable, 0, 1), writable - 1);
+      filled = status == kOk ? writable - 1 : 0;
+      break;
+    case kTypeOut:
+      status = transfer(header, io_ranges(memory, chain.readable, sizeof header, 0),
+                        chain.readable_bytes() - sizeof header);
+      break;
+    case kTypeFlush: status = options_.read_only || ::fdatasync(options_.file.get()) == 0 ? kOk : kIoError; break;
+    case kTypeGetId:
+      status = identify(chain.writable);
+      filled = status == kOk ? kIdBytes : 0;
+      break;
+    case kTypeDiscard: status = discard(chain.readable); break;
+    default: break;
+  }
+  // The status is the last writable byte, wherever the driver put it.
+  const Buffer& last = *std::find_if(chain.writable.rbegin(), chain.writable.rend(),
+                                     [](const Buffer& buffer) { return buffer.length > 0; });
+  (void)memory.write_object(last.address + (last.length - 1), status);
+  return static_cast<std::uint32_t>(filled + 1);
+}
+
+std::uint8_t Block::transfer(const Header& header, const std::vector<iovec>& parts, std::uint64_t bytes) {
+  const bool write = header.type == kTypeOut;
+  if (write && options_.read_only) return kIoError;
+  if (bytes % kSector != 0 || !within(header.sector, bytes, options_.bytes)) return kIoError;
+  std::vector<iovec> rest = parts;
+  auto offset = static_cast<off_t>(header.sector * kSector);
+  std::size_t first = 0;
+  while (first < rest.size()) {
+    const auto count = static_cast<int>(rest.size() - first);
+    const ssize_t n = write ? ::pwritev(options_.file.get(), &rest[first], count, offset)
+                            : ::preadv(options_.file.get(), &rest[first], count, offset);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return kIoError;  // a file that is shorter than it was (0) is an error too
+    offset += n;
+    for (auto left = static_cast<std::size_t>(n); left > 0;) {
+      const std::size_t used = std::min(left, rest[first].iov_len);
+      rest[first].iov_base = static_cast<std::byte*>(rest[first].iov_base) + used;
+      rest[first].iov_len -= used;
+      left -= used;
+      if (rest[first].iov_len == 0) ++first;
+    }
+  }
+  return kOk;
+}
+
+std::uint8_t Block::discard(const std::vector<Buffer>& buffers) {
+  if (options_.read_only) return kIoError;
+  std::uint64_t bytes = 0;
+  for (const Buffer& buffer : buffers) bytes += buffer.length;
+  const std::uint64_t payload = bytes - sizeof(Header);
+  if (payload == 0 || payload % sizeof(DiscardSegment) != 0 ||
+      payload / sizeof(DiscardSegment) > kDiscardSegmentsMax) {
+    return kIoError;
+  }
+  std::array<std::byte, sizeof(Header) + kDiscardSegmentsMax * sizeof(DiscardSegment)> copy;
+  if (!gather(*active_->memory, buffers, std::span(copy).first(bytes))) return kIoError;
+  for (std::uint64_t at = sizeof(Header); at < bytes; at += sizeof(DiscardSegment)) {
+    DiscardSegment segment;
+    std::memcpy(&segment, copy.data() + at, sizeof segment);
+    const std::uint64_t length = segment.sectors * kSector;
+    // The unmap flag belongs to WRITE_ZEROES, which is not offered: any flag is refused (5.2.6.2).
+    if (segment.flags != 0) return kUnsupported;
+    if (segment.sectors > kDiscardSectorsMax || !within(segment.sector, length, options_.bytes)) return kIoError;
+    if (length == 0) continue;
+    // A file system without holes keeps the blocks: discard is a hint.
+    (void)::fallocate(options_.file.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                      static_cast<off_t>(segment.sector * kSector), static_cast<off_t>(length));
+  }
+  return kOk;
+}
+
+std::uint8_t Block::identify(const std::vector<Buffer>& buffers) {
+  std::array<std::byte, kIdBytes> id{};
+  std::memcpy(id.data(), options_.serial.data(), std::min(options_.serial.size(), id.size()));
+  std::span<const std::byte> left(id);
+  std::uint64_t total = 0;
+  for (const Buffer& buffer : buffers) total += buffer.length;
+  if (total < kIdBytes + 1) return kIoError;
+  for (const Buffer& buffer : buffers) {
+    const std::size_t part = std::min<std::size_t>(buffer.length, left.size());
+    if (!active_->memory->write(buffer.address, left.first(part))) return kIoError;
+    left = left.subspan(part);
+    if (left.empty()) break;
+  }
+  return kOk;
+}
+
+}  // namespace sandforge::vmm

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// virtio-blk (virtio 1.2, section 5.2) over one file. Read-only is a property of the descriptor and of the device; a
+// write to a read-only disk is an I/O error, whatever the driver negotiated.
+//
+//   queues    0: requests            type 2
+//   features  SEG_MAX, BLK_SIZE, FLUSH; RO for a read-only disk, DISCARD for a writable one
+//   config    capacity, seg_max, blk_size, the three discard limits
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "base/unique_fd.hpp"
+#include "vmm/virtio/device.hpp"
+
+namespace sandforge::vmm {
+
+struct BlockOptions {
+  base::UniqueFd file;
+  std::uint64_t bytes = 0;  // a multiple of 512, as the file was when it was opened
+  bool read_only = true;
+  std::string serial;  // what GET_ID answers, at most 20 bytes
+};
+
+class Block final : public Device {
+ public:
+  explicit Block(BlockOptions options) : options_(std::move(options)) {}
+
+  DeviceType type() const override { return DeviceType::Block; }
+  std::uint64_t features() const override;
+  std::size_t queue_count() const override { return 1; }
+  void read_config(std::uint32_t offset, std::span<std::byte> out) const override;
+  void write_config(std::uint32_t, std::span<const std::byte>) override {}
+  base::Status activate(Activation activation) override;
+  base::Status kick(std::size_t queue) override;
+  void reset() override { active_.reset(); }
+
+ private:
+  struct Header {
+    std::uint32_t type;
+    std::uint32_t reserved;
+    std::uint64_t sector;
+  };
+
+  // One request: status byte and how many bytes were written to the guest, the status byte included.
+  base::Result<std::uint32_t> serve(const Chain& chain);
+  std::uint8_t transfer(const Header& header, const std::vector<iovec>& parts, std::uint64_t bytes);
+  std::uint8_t discard(const std::vector<Buffer>& buffers);
+  std::uint8_t identify(const std::vector<Buffer>& buffers);
+
+  BlockOptions options_;
+  std::optional<Activation> active_;
+};
+
+}  // namespace sandforge::vmm
