@@ -76,6 +76,9 @@ inline constexpr std::int64_t kBootTimeoutMs = 120'000;
 inline constexpr std::int64_t kShutdownGraceMs = 200;  // for the agent to sync and power off, before the kill
 inline constexpr std::int64_t kExitGraceMs = 1000;     // from a lost agent to the verdict that its guest still runs
 
+// Monitor
+inline constexpr std::size_t kGuestLogBytesMax = 1 * kMiB;  // of a guest's serial port, passed on in its whole life
+
 // Images
 inline constexpr std::uint64_t kImportBytesMax = 64 * kGiB;
 inline constexpr std::size_t kImageNameMax = 64;

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vmm/arch/x86_64/elf_kernel.hpp"
+
+#include <elf.h>
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <string_view>
+
+#include "vmm/arch/x86_64/layout.hpp"
+
+namespace sandforge::vmm {
+namespace {
+
+// SPEC: Xen public/elfnote.h: "Physical entry point into the kernel, 32-bit, paging off", the PVH entry.
+constexpr std::uint32_t kNotePhysicalEntry = 18;
+constexpr std::string_view kNoteOwner("Xen\0", 4);
+constexpr std::size_t kHeadersMax = 64, kSegmentsMax = 16;
+constexpr std::uint64_t kNotesMax = 64 * 1024;
+
+base::Error bad(const std::string& what) {
+  return base::make_error(base::Code::InvalidArgument, "bad_kernel", "the guest kernel is unusable: " + what,
+                          "build the image again, or give an uncompressed vmlinux with CONFIG_PVH");
+}
+
+// [offset, offset + bytes) of the file, or nothing when it is not all there.
+std::span<const std::byte> slice(std::span<const std::byte> file, std::uint64_t offset, std::uint64_t bytes) {
+  if (offset > file.size() || bytes > file.size() - offset) return {};
+  return file.subspan(offset, bytes);
+}
+
+template <typename T>
+bool read(std::span<const std::byte> file, std::uint64_t offset, T& out) {
+  const auto from = slice(file, offset, sizeof out);
+  if (from.size() != sizeof out) return false;
+  std::memcpy(&out, from.data(), sizeof out);
+  return true;
+}
+
+base::Status check_header(const Elf64_Ehdr& header) {
+  if (std::memcmp(header.e_ident, ELFMAG, SELFMAG) != 0) return bad("it is no ELF file");
+  if (header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_ident[EI_DATA] != ELFDATA2LSB) {
+    return bad("it is no little-endian 64-bit ELF file");
+  }
+  if (header.e_machine != EM_X86_64 || header.e_type != ET_EXEC) return bad("it is no x86-64 executable");
+  if (header.e_phentsize != sizeof(Elf64_Phdr)) return bad("its program headers have an unknown size");
+  if (header.e_phnum == 0 || header.e_phnum > kHeadersMax) return bad("it has no program headers, or too many");
+  return {};
+}
+
+base::Status add_segment(std::span<const std::byte> file, const Elf64_Phdr& header, ElfKernel& kernel) {
+  if (header.p_memsz == 0) return {};
+  if (kernel.segments.size() == kSegmentsMax) return bad("it has too many segments");
+  if (header.p_filesz > header.p_memsz) return bad("a segment is larger in the file than in memory");
+  if (slice(file, header.p_offset, header.p_filesz).size() != header.p_filesz) return bad("it is truncated");
+  std::uint64_t end = 0;
+  if (__builtin_add_overflow(header.p_paddr, header.p_memsz, &end)) return bad("a segment wraps around");
+  if (header.p_paddr < kKernelStartMin) return bad("a segment lies below 1 MiB");
+  kernel.segments.push_back({header.p_offset, header.p_filesz, GuestAddress{header.p_paddr}, header.p_memsz});
+  kernel.end = std::max(kernel.end, end);
+  return {};
+}
+
+// Notes: {name size, description size, type}, name, description; both padded to 4 bytes. Finds the entry, if it is there.
+base::Status find_entry(std::span<const std::byte> notes, std::uint32_t& entry) {
+  if (notes.size() > kNotesMax) return bad("its notes are too large");
+  std::uint64_t at = 0;
+  Elf64_Nhdr note;
+  while (read(notes, at, note)) {
+    at += sizeof note;
+    const auto name = slice(notes, at, note.n_namesz);
+    at += (std::uint64_t{note.n_namesz} + 3) & ~std::uint64_t{3};
+    const auto text = slice(notes, at, note.n_descsz);
+    if (name.size() != note.n_namesz || text.size() != note.n_descsz) return bad("its notes are truncated");
+    const bool ours = note.n_type == kNotePhysicalEntry && name.size() == kNoteOwner.size() &&
+                      std::memcmp(name.data(), kNoteOwner.data(), name.size()) == 0;
+    if (ours) {
+      std::uint64_t value = 0;
+      if (text.size() != 4 && text.size() != 8) return bad("its PVH note has an unknown size");
+      std::memcpy(&value, text.data(), text.size());
+      if (value == 0 || value > UINT32_MAX) return bad("its PVH entry is no 32-bit address");
+      entry = static_cast<std::uint32_t>(value);
+    }
+    at += (std::uint64_t{note.n_descsz} + 3) & ~std::uint64_t{3};
+  }
+  return {};
+}
+
+base::Status check_layout(ElfKernel& kernel) {
+  if (kernel.segments.empty()) return bad("it has nothing to load");
+  std::sort(kernel.segments.begin(), kernel.segments.end(),
+            [](const KernelSegment& a, const KernelSegment& b) { return a.address < b.address; });
+  for (std::size_t i = 1; i < kernel.segments.size(); ++i) {
+    const KernelSegment& before = kernel.segments[i - 1];
+    if (kernel.segments[i].address < before.address + before.memory_bytes) return bad("its segments overlap");
+  }
+  if (kernel.entry == 0) return bad("it has no PVH entry point");
+  const bool inside = std::any_of(kernel.segments.begin(), kernel.segments.end(), [&](const KernelSegment& segment) {
+    return kernel.entry >= segment.address.value && kernel.entry - segment.address.value < segment.memory_bytes;
+  });
+  if (!inside) return bad("its entry point lies outside it");
+  return {};
+}
+
+}  // namespace
+
+base::Result<ElfKernel> parse_elf_kernel(std::span<const std::byte> file) {
+  Elf64_Ehdr header;
+  if (!read(file, 0, header)) return bad("it is truncated");
+  SANDFORGE_TRY_STATUS(check_header(header));
+  ElfKernel kernel;
+  for (std::uint64_t i = 0; i < header.e_phnum; ++i) {
+    Elf64_Phdr program;
+    std::uint64_t at = 0;
+    if (__builtin_add_overflow(header.e_phoff, i * sizeof program, &at) || !read(file, at, program)) {
+      return bad("its program headers are truncated");
+    }
+    if (program.p_type == PT_LOAD) SANDFORGE_TRY_STATUS(add_segment(file, program, kernel));
+    if (program.p_type == PT_NOTE) {
+      const auto notes = slice(file, program.p_offset, program.p_filesz);
+      if (notes.size() != program.p_filesz) return bad("its notes are truncated");
+      SANDFORGE_TRY_STATUS(find_entry(notes, kernel.entry));
+    }
+  }
+  SANDFORGE_TRY_STATUS(check_layout(kernel));
+  return kernel;
+}
+
+}  // namespace sandforge::vmm

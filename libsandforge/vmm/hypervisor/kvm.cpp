@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: Apache-2.0
+// The hypervisor interface over Linux KVM. The only file of the project that includes linux/kvm.h.
+// SPEC: Linux Documentation/virt/kvm/api.rst; section numbers below are of that file.
+#include <linux/kvm.h>
+
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstddef>
+
+#include "base/unique_fd.hpp"
+#include "vmm/hypervisor/hypervisor.hpp"
+
+namespace sandforge::vmm {
+namespace {
+
+constexpr int kCreateRetries = 8;
+constexpr std::size_t kCpuidMax = 256, kMsrsMax = 16, kRoutesMax = 64;
+// Below the BIOS hole that no device of ours uses. Intel CPUs without "unrestricted guest" keep a page table and a task
+// segment there (4.4, 4.41).
+constexpr std::uint64_t kIdentityMapAddress = 0xfffbc000, kTssAddress = 0xfffbd000;
+
+struct Needed {
+  int capability;
+  const char* name;
+};
+constexpr Needed kNeeded[] = {
+    {KVM_CAP_USER_MEMORY, "KVM_CAP_USER_MEMORY"},       {KVM_CAP_SPLIT_IRQCHIP, "KVM_CAP_SPLIT_IRQCHIP"},
+    {KVM_CAP_IRQFD, "KVM_CAP_IRQFD"},                   {KVM_CAP_IOEVENTFD, "KVM_CAP_IOEVENTFD"},
+    {KVM_CAP_IMMEDIATE_EXIT, "KVM_CAP_IMMEDIATE_EXIT"}, {KVM_CAP_IRQ_ROUTING, "KVM_CAP_IRQ_ROUTING"},
+    {KVM_CAP_EXT_CPUID, "KVM_CAP_EXT_CPUID"},           {KVM_CAP_ADJUST_CLOCK, "KVM_CAP_ADJUST_CLOCK"},
+};
+
+int check_extension(int fd, int capability) {
+  return ::ioctl(fd, KVM_CHECK_EXTENSION, static_cast<unsigned long>(capability));
+}
+
+// Interrupted calls are repeated; all others are the kernel's last word.
+template <typename Argument>
+int call(int fd, unsigned long request, Argument argument) {
+  int result = 0;
+  do {
+    result = ::ioctl(fd, request, argument);
+  } while (result < 0 && errno == EINTR);
+  return result;
+}
+
+// kvm_cpuid2, kvm_msrs and kvm_irq_routing: a count, 32 bits of padding or flags, and an array. Not the header's own
+// structures: their flexible arrays are declared in a way that moves them, and makes the structure larger, in C++; the
+// request numbers, which hold its size, go wrong with them.
+template <typename Entry, std::size_t kMax>
+struct CountedTable {
+  std::uint32_t count = 0;
+  std::uint32_t padding = 0;
+  Entry entries[kMax]{};
+};
+using CpuidTable = CountedTable<kvm_cpuid_entry2, kCpuidMax>;
+using MsrTable = CountedTable<kvm_msr_entry, kMsrsMax>;
+using RouteTable = CountedTable<kvm_irq_routing_entry, kRoutesMax>;
+static_assert(offsetof(CpuidTable, entries) == 8 && offsetof(MsrTable, entries) == 8 &&
+              offsetof(RouteTable, entries) == 8);
+constexpr unsigned long kGetSupportedCpuid = _IOC(_IOC_READ | _IOC_WRITE, KVMIO, 0x05, 8);
+constexpr unsigned long kSetGsiRouting = _IOC(_IOC_WRITE, KVMIO, 0x6a, 8);
+constexpr unsigned long kSetMsrs = _IOC(_IOC_WRITE, KVMIO, 0x89, 8);
+constexpr unsigned long kSetCpuid = _IOC(_IOC_WRITE, KVMIO, 0x90, 8);
+
+class KvmVcpu final : public Vcpu {
+ public:
+  KvmVcpu(base::UniqueFd fd, kvm_run* run, std::size_t run_bytes)
+      : fd_(std::move(fd)), run_(run), run_bytes_(run_bytes) {}
+  ~KvmVcpu() override { ::munmap(run_, run_bytes_); }
+
+  base::Status set_cpuid(std::span<const CpuidEntry> entries) override;
+  base::Status set_msrs(std::span<const Msr> msrs) override;
+  base::Status enter_flat_protected_mode(std::uint32_t eip, std::uint32_t ebx) override;
+  base::Result<Exit> run() override;
+  void request_exit() noexcept override { __atomic_store_n(&run_->immediate_exit, 1, __ATOMIC_RELEASE); }
+
+ private:
+  Exit port_exit();
+  Exit mmio_exit();
+
+  base::UniqueFd fd_;
+  // SAFETY: mapped by create_vcpu for as long as this object lives; shared with the host's kernel, not with the guest.
+  kvm_run* run_;
+  std::size_t run_bytes_;
+};
+
+base::Status KvmVcpu::set_cpuid(std::span<const CpuidEntry> entries) {
+  if (entries.size() > kCpuidMax) return base::make_error(base::Code::Internal, {}, "too many CPUID entries");
+  CpuidTable table;
+  table.count = static_cast<std::uint32_t>(entries.size());
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    const CpuidEntry& from = entries[i];
+    kvm_cpuid_entry2& to = table.entries[i];
+    to.function = from.leaf;
+    to.index = from.subleaf;
+    to.flags = from.indexed ? KVM_CPUID_FLAG_SIGNIFCANT_INDEX : 0;
+    to.eax = from.eax;
+    to.ebx = from.ebx;
+    to.ecx = from.ecx;
+    to.edx = from.edx;
+  }
+  if (call(fd_.get(), kSetCpuid, &table) < 0) return base::os_error("KVM_SET_CPUID2");
+  return {};
+}
+
+base::Status KvmVcpu::set_msrs(std::span<const Msr> msrs) {
+  if (msrs.size() > kMsrsMax) return base::make_error(base::Code::Internal, {}, "too many MSRs");
+  MsrTable table;
+  table.count = static_cast<std::uint32_t>(msrs.size());
+  for (std::size_t i = 0; i < msrs.size(); ++i) {
+    table.entries[i].index = msrs[i].index;
+    table.entries[i].data = msrs[i].value;
+  }
+  const int set = call(fd_.get(), kSetMsrs, &table);
+  if (set < 0) return base::os_error("KVM_SET_MSRS");
+  if (static_cast<std::size_t>(set) != msrs.size()) {
+    return base::make_error(base::Code::Unsupported, "msr", "the host's KVM refuses MSR number " + std::to_string(set));
+  }
+  return {};
+}
+
+kvm_segment flat_segment(std::uint16_t selector, std::uint8_t type, bool code_or_data) {
+  kvm_segment segment{};
+  segment.limit = code_or_data ? 0xffffffff : 0x67;
+  segment.selector = selector;
+  segment.type = type;
+  segment.present = 1;
+  segment.s = code_or_data ? 1 : 0;
+  segment.db = code_or_data ? 1 : 0;
+  segment.g = code_or_data ? 1 : 0;
+  return segment;
+}
+
+base::Status KvmVcpu::enter_flat_protected_mode(std::uint32_t eip, std::uint32_t ebx) {
+  constexpr std::uint8_t kCodeReadExecute = 0xb, kDataReadWrite = 0x3, kBusyTss = 0xb;
+  kvm_sregs special{};
+  if (call(fd_.get(), KVM_GET_SREGS, &special) < 0) return base::os_error("KVM_GET_SREGS");
+  special.cs = flat_segment(0x08, kCodeReadExecute, true);
+  special.ds = special.es = special.fs = special.gs = special.ss = flat_segment(0x10, kDataReadWrite, true);
+  special.tr = flat_segment(0x18, kBusyTss, false);
+  special.cr0 = 0x11;  // PE, and ET as on every CPU since the 486
+  special.cr3 = special.cr4 = special.efer = 0;
+  if (call(fd_.get(), KVM_SET_SREGS, &special) < 0) return base::os_error("KVM_SET_SREGS");
+  kvm_regs general{};
+  general.rip = eip;
+  general.rbx = ebx;
+  general.rflags = 2;  // the bit that is always set
+  if (call(fd_.get(), KVM_SET_REGS, &general) < 0) return base::os_error("KVM_SET_REGS");
+  return {};
+}
+
+// 5, "kvm_run": the exits. Lengths come from KVM, not from the guest, and are cut to what the structure holds.
+Exit KvmVcpu::mmio_exit() {
+  Exit exit;
+  exit.kind = Exit::Kind::Mmio;
+  exit.write = run_->mmio.is_write != 0;
+  exit.address = run_->mmio.phys_addr;
+  exit.width = static_cast<std::uint8_t>(std::min<std::size_t>(run_->mmio.len, sizeof run_->mmio.data));
+  exit.data = std::as_writable_bytes(std::span(run_->mmio.data)).first(exit.width);
+  return exit;
+}
+
+Exit KvmVcpu::port_exit() {
+  Exit exit;
+  const std::uint64_t offset = run_->io.data_offset;
+  const std::uint64_t bytes = std::uint64_t{run_->io.size} * run_->io.count;
+  exit.write = run_->io.direction == KVM_EXIT_IO_OUT;
+  exit.address = run_->io.port;
+  exit.width = run_->io.size;
+  if (offset > run_bytes_ || bytes > run_bytes_ - offset) {
+    exit.kind = Exit::Kind::Failed;
+    exit.detail = "a port access that does not fit its page";
+    return exit;
+  }
+  exit.kind = Exit::Kind::Port;
+  // SAFETY: the range was checked against the mapping.
+  exit.data = {reinterpret_cast<std::byte*>(run_) + offset, bytes};
+  return exit;
+}
+
+base::Result<Exit> KvmVcpu::run() {
+  Exit exit;
+  if (::ioctl(fd_.get(), KVM_RUN, 0) < 0) {
+    if (errno != EINTR && errno != EAGAIN) return base::os_error("KVM_RUN");
+    __atomic_store_n(&run_->immediate_exit, 0, __ATOMIC_RELEASE);
+    return exit;
+  }
+  switch (run_->exit_reason) {
+    case KVM_EXIT_MMIO: return mmio_exit();
+    case KVM_EXIT_IO: return port_exit();
+    // No interrupt of ours is level-triggered, so its end tells nothing.
+    case KVM_EXIT_IOAPIC_EOI:
+    case KVM_EXIT_INTR:
+    case KVM_EXIT_IRQ_WINDOW_OPEN: return exit;
+    case KVM_EXIT_SHUTDOWN: exit.kind = Exit::Kind::Shutdown; return exit;
+    case KVM_EXIT_HLT: exit.kind = Exit::Kind::Halted; return exit;
+    case KVM_EXIT_FAIL_ENTRY:
+      exit.kind = Exit::Kind::Failed;
+      exit.detail = "entry failed, hardware reason " + std::to_string(run_->fail_entry.hardware_entry_failure_reason);
+      return exit;
+    case KVM_EXIT_INTERNAL_ERROR:
+      exit.kind = Exit::Kind::Failed;
+      exit.detail = "internal error of KVM, suberror " + std::to_string(run_->internal.suberror);
+      return exit;
+    default:
+      exit.kind = Exit::Kind::Failed;
+      exit.detail = "unknown exit reason " + std::to_string(run_->exit_reason);
+      return exit;
+  }
+}
+
+class KvmVm final : public Vm {
+ public:
+  KvmVm(base::UniqueFd fd, base::UniqueFd kvm, std::size_t run_bytes)
+      : fd_(std::move(fd)), kvm_(std::move(kvm)), run_bytes_(run_bytes) {}
+
+  base::Result<std::vector<CpuidEntry>> supported_cpuid() override;
+  base::Status map_memory(std::uint32_t slot, GuestAddress start, std::uint64_t size, std::byte* host) override;
+  base::Status set_routes(std::span<const MessageRoute> routes) override;
+  base::Status attach_interrupt(int eventfd, std::uint32_t gsi) override;
+  base::Status attach_kick(int eventfd, GuestAddress address, std::uint32_t value) override;
+  base::Result<std::unique_ptr<Vcpu>> create_vcpu(std::uint32_t index) override;
+
+ private:
+  base::UniqueFd fd_;
+  base::UniqueFd kvm_;
+  std::size_t run_bytes_;
+};
+
+base::Result<std::vector<CpuidEntry>> KvmVm::supported_cpuid() {
+  CpuidTable table;
+  table.count = kCpuidMax;
+  if (call(kvm_.get(), kGetSupportedCpuid, &table) < 0) return base::os_error("KVM_GET_SUPPORTED_CPUID");
+  std::vector<CpuidEntry> entries;
+  const std::size_t count = std::min<std::size_t>(table.count, kCpuidMax);
+  entries.reserve(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    const kvm_cpuid_entry2& from = table.entries[i];
+    entries.push_back({from.function, from.index, (from.flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX) != 0, from.eax,
+                       from.ebx, from.ecx, from.edx});
+  }
+  return entries;
+}
+
+base::Status KvmVm::map_memory(std::uint32_t slot, GuestAddress start, std::uint64_t size, std::byte* host) {
+  kvm_userspace_memory_region region{};
+  region.slot = slot;
+  region.guest_phys_addr = start.value;
+  region.memory_size = size;
+  // SAFETY: the caller keeps [host, host + size) mapped for the life of the VM.
+  region.userspace_addr = reinterpret_cast<std::uint64_t>(host);
+  if (call(fd_.get(), KVM_SET_USER_MEMORY_REGION, &region) < 0) return base::os_error("KVM_SET_USER_MEMORY_REGION");
+  return {};
+}
+
+base::Status KvmVm::set_routes(std::span<const MessageRoute> routes) {
+  if (routes.size() > kRoutesMax) return base::make_error(base::Code::Internal, {}, "too many interrupt routes");
+  RouteTable table;
+  table.count = static_cast<std::uint32_t>(routes.size());
+  for (std::size_t i = 0; i < routes.size(); ++i) {
+    kvm_irq_routing_entry& entry = table.entries[i];
+    entry.gsi = routes[i].gsi;
+    entry.type = KVM_IRQ_ROUTING_MSI;
+    entry.u.msi.address_lo = routes[i].address;
+    entry.u.msi.data = routes[i].data;
+  }
+  if (call(fd_.get(), kSetGsiRouting, &table) < 0) return base::os_error("KVM_SET_GSI_ROUTING");
+  return {};
+}
+
+base::Status KvmVm::attach_interrupt(int eventfd, std::uint32_t gsi) {
+  kvm_irqfd irqfd{};
+  irqfd.fd = static_cast<std::uint32_t>(eventfd);
+  irqfd.gsi = gsi;
+  if (call(fd_.get(), KVM_IRQFD, &irqfd) < 0) return base::os_error("KVM_IRQFD");
+  return {};
+}
+
+base::Status KvmVm::attach_kick(int eventfd, GuestAddress address, std::uint32_t value) {
+  kvm_ioeventfd kick{};
+  kick.datamatch = value;
+  kick.addr = address.value;
+  kick.len = sizeof value;
+  kick.fd = eventfd;
+  kick.flags = KVM_IOEVENTFD_FLAG_DATAMATCH;
+  if (call(fd_.get(), KVM_IOEVENTFD, &kick) < 0) return base::os_error("KVM_IOEVENTFD");
+  return {};
+}
+
+base::Result<std::unique_ptr<Vcpu>> KvmVm::create_vcpu(std::uint32_t index) {
+  base::UniqueFd fd(call(fd_.get(), KVM_CREATE_VCPU, static_cast<unsigned long>(index)));
+  if (!fd) return base::os_error("KVM_CREATE_VCPU");
+  void* run = ::mmap(nullptr, run_bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
+  if (run == MAP_FAILED) return base::os_error("map a vCPU");
+  return std::unique_ptr<Vcpu>(std::make_unique<KvmVcpu>(std::move(fd), static_cast<kvm_run*>(run), run_bytes_));
+}
+
+}  // namespace
+
+base::Result<KvmFacts> check_kvm(int fd) {
+  const int version = ::ioctl(fd, KVM_GET_API_VERSION, 0);
+  if (version != KVM_API_VERSION) {
+    return base::make_error(base::Code::Unsupported, "kvm_version", "/dev/kvm does not answer as KVM does");
+  }
+  for (const Needed& needed : kNeeded) {
+    if (check_extension(fd, needed.capability) > 0) continue;
+    return base::make_error(base::Code::Unsupported, "kvm_capability",
+                            std::string("this host's KVM lacks ") + needed.name, "use a host with Linux 5.10 or newer");
+  }
+  KvmFacts facts;
+  facts.vcpus_max = static_cast<std::uint32_t>(std::max(check_extension(fd, KVM_CAP_MAX_VCPUS), 1));
+  return facts;
+}
+
+base::Result<std::unique_ptr<Vm>> create_kvm_vm(int fd, std::uint32_t pins) {
+  const int run_bytes = ::ioctl(fd, KVM_GET_VCPU_MMAP_SIZE, 0);
+  if (run_bytes < static_cast<int>(sizeof(kvm_run))) return base::os_error("KVM_GET_VCPU_MMAP_SIZE");
+  base::UniqueFd vm;
+  // A host under load answers EINTR although no signal came.
+  for (int i = 0; i < kCreateRetries && !vm; ++i) {
+    vm.reset(::ioctl(fd, KVM_CREATE_VM, 0));
+    if (!vm && errno != EINTR) break;
+  }
+  if (!vm) return base::os_error("KVM_CREATE_VM");
+  base::UniqueFd kvm(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
+  if (!kvm) return base::os_error("keep /dev/kvm");
+
+  std::uint64_t identity = kIdentityMapAddress;
+  if (call(vm.get(), KVM_SET_IDENTITY_MAP_ADDR, &identity) < 0) return base::os_error("KVM_SET_IDENTITY_MAP_ADDR");
+  if (call(vm.get(), KVM_SET_TSS_ADDR, kTssAddress) < 0) return base::os_error("KVM_SET_TSS_ADDR");
+  // Local APICs in the kernel, no PIC, no PIT, no I/O APIC there: less of the kernel within the guest's reach (7.5).
+  kvm_enable_cap split{};
+  split.cap = KVM_CAP_SPLIT_IRQCHIP;
+  split.args[0] = pins;
+  if (call(vm.get(), KVM_ENABLE_CAP, &split) < 0) return base::os_error("KVM_CAP_SPLIT_IRQCHIP");
+  // No performance counters for the guest: a side channel and a large piece of the kernel. Older hosts cannot say no;
+  // the CPUID table hides them there too.
+  kvm_enable_cap pmu{};
+  pmu.cap = KVM_CAP_PMU_CAPABILITY;
+  pmu.args[0] = KVM_PMU_CAP_DISABLE;
+  (void)call(vm.get(), KVM_ENABLE_CAP, &pmu);
+  return std::unique_ptr<Vm>(std::make_unique<KvmVm>(std::move(vm), std::move(kvm),
+                                                     static_cast<std::size_t>(run_bytes)));
+}
+
+}  // namespace sandforge::vmm

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// sandforge-vmm: the monitor of one virtual machine. Everything it may touch comes as a descriptor (monitor/config.hpp);
+// it opens nothing. Its exit status is how the guest ended (monitor/ending.hpp).
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <string>
+
+#include "vmm/monitor/config.hpp"
+#include "vmm/monitor/machine.hpp"
+
+namespace {
+
+using namespace sandforge;
+
+[[noreturn]] void finish(vmm::Ending ending, const std::string& text) {
+  if (!text.empty()) {
+    const std::string line = "sandforge-vmm: " + text + "\n";
+    (void)!::write(vmm::kLogFd, line.data(), line.size());
+  }
+  // Not exit(): vCPU threads are running, and nothing is left to tidy up.
+  ::_exit(static_cast<int>(ending));
+}
+
+base::Result<vmm::Config> receive_config() {
+  std::string packet(vmm::kConfigBytesMax, '\0');
+  ssize_t n = 0;
+  do {
+    n = ::recv(vmm::kControlFd, packet.data(), packet.size(), MSG_TRUNC);
+  } while (n < 0 && errno == EINTR);
+  if (n < 0) return base::os_error("read the configuration");
+  if (static_cast<std::size_t>(n) > packet.size()) {
+    return base::make_error(base::Code::Corrupt, "bad_config", "the configuration is too long");
+  }
+  return vmm::decode_config(std::string_view(packet).substr(0, static_cast<std::size_t>(n)));
+}
+
+}  // namespace
+
+int main() {
+  (void)std::signal(SIGPIPE, SIG_IGN);
+  const auto config = receive_config();
+  if (!config) finish(vmm::Ending::BadRequest, config.error().message);
+  using base::UniqueFd;
+  vmm::MachineFiles files{vmm::kLogFd,
+                          UniqueFd(vmm::kKvmFd),
+                          UniqueFd(vmm::kKernelFd),
+                          UniqueFd(vmm::kInitrdFd),
+                          UniqueFd(vmm::kRootFd),
+                          UniqueFd(vmm::kDiskFd),
+                          UniqueFd(vmm::kAgentFd)};
+  auto machine = vmm::Machine::create(config.value(), std::move(files));
+  if (!machine) finish(vmm::Ending::BadRequest, machine.error().message);
+  const vmm::Finished finished = machine.value()->run();
+  finish(finished.ending, finished.detail);
+}

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vmm/monitor/device_slot.hpp"
+
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+
+namespace sandforge::vmm {
+namespace {
+
+base::Result<base::UniqueFd> make_event() {
+  base::UniqueFd fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!fd) return base::os_error("make an event descriptor");
+  return fd;
+}
+
+}  // namespace
+
+base::Result<std::unique_ptr<DeviceSlot>> DeviceSlot::create(const GuestMemory& memory, std::unique_ptr<Device> device,
+                                                             Loop& loop) {
+  std::unique_ptr<DeviceSlot> slot(new DeviceSlot(loop));
+  SANDFORGE_TRY(slot->interrupt_, make_event());
+  const std::size_t queues = device->queue_count();
+  const int interrupt = slot->interrupt_.get();
+  slot->transport_ = std::make_unique<MmioTransport>(memory, std::move(device),
+                                                     [interrupt] { (void)!::eventfd_write(interrupt, 1); });
+  for (std::uint32_t queue = 0; queue < queues; ++queue) {
+    SANDFORGE_TRY(base::UniqueFd kick, make_event());
+    const int fd = kick.get();
+    MmioTransport* transport = slot->transport_.get();
+    SANDFORGE_TRY_STATUS(loop.add(fd, EPOLLIN, [fd, queue, transport](std::uint32_t) {
+      eventfd_t count = 0;
+      // Before the queue is looked at: a kick that comes meanwhile is not lost.
+      if (::eventfd_read(fd, &count) == 0) transport->kick(queue);
+    }));
+    slot->kicks_.push_back(std::move(kick));
+  }
+  return slot;
+}
+
+DeviceSlot::~DeviceSlot() {
+  for (const base::UniqueFd& kick : kicks_) loop_.remove(kick.get());
+}
+
+base::Status DeviceSlot::attach(Vm& vm, GuestAddress window, std::uint32_t line) {
+  SANDFORGE_TRY_STATUS(vm.attach_interrupt(interrupt_.get(), line));
+  for (std::uint32_t queue = 0; queue < kicks_.size(); ++queue) {
+    SANDFORGE_TRY_STATUS(vm.attach_kick(kicks_[queue].get(), window + kMmioQueueNotify, queue));
+  }
+  return {};
+}
+
+}  // namespace sandforge::vmm

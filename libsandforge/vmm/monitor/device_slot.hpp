@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// A virtio device in its place: its window of registers, its interrupt line, and the event descriptors by which its
+// driver kicks it.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "base/result.hpp"
+#include "base/unique_fd.hpp"
+#include "vmm/hypervisor/hypervisor.hpp"
+#include "vmm/monitor/loop.hpp"
+#include "vmm/platform/bus.hpp"
+#include "vmm/virtio/mmio_transport.hpp"
+
+namespace sandforge::vmm {
+
+// Device loop thread only.
+class DeviceSlot final : public Registers {
+ public:
+  // `memory` and `loop` outlive the slot.
+  static base::Result<std::unique_ptr<DeviceSlot>> create(const GuestMemory& memory, std::unique_ptr<Device> device,
+                                                          Loop& loop);
+  ~DeviceSlot() override;
+
+  // Interrupts to `line`, kicks from `window`. Before the guest runs.
+  base::Status attach(Vm& vm, GuestAddress window, std::uint32_t line);
+
+  void read(std::uint64_t offset, std::span<std::byte> out) override { transport_->read(offset, out); }
+  void write(std::uint64_t offset, std::span<const std::byte> in) override { transport_->write(offset, in); }
+  MmioTransport& transport() noexcept { return *transport_; }
+
+ private:
+  explicit DeviceSlot(Loop& loop) : loop_(loop) {}
+
+  Loop& loop_;
+  base::UniqueFd interrupt_;
+  std::unique_ptr<MmioTransport> transport_;
+  std::vector<base::UniqueFd> kicks_;  // one a queue
+};
+
+}  // namespace sandforge::vmm

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vmm/monitor/hand_over.hpp"
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <utility>
+
+namespace sandforge::vmm {
+
+base::Result<HandOver> HandOver::create() {
+  base::UniqueFd wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!wake) return base::os_error("make an event descriptor");
+  return HandOver(std::move(wake));
+}
+
+void HandOver::perform(Bus::Target target, bool write, std::span<std::byte> data) {
+  Access access{target, write, data, {}};
+  bool first = false;
+  {
+    const std::lock_guard lock(mutex_);
+    first = waiting_.empty();
+    waiting_.push_back(&access);
+  }
+  // The count of an event descriptor cannot overflow here: the loop is woken once for each batch.
+  if (first) (void)!::eventfd_write(wake_.get(), 1);
+  access.done.wait(0, std::memory_order_acquire);
+}
+
+void HandOver::serve() {
+  eventfd_t count = 0;
+  (void)!::eventfd_read(wake_.get(), &count);
+  std::vector<Access*> batch;
+  {
+    const std::lock_guard lock(mutex_);
+    batch = std::exchange(waiting_, {});
+  }
+  for (Access* access : batch) {
+    if (access->write) {
+      access->target.registers->write(access->target.offset, access->data);
+    } else {
+      access->target.registers->read(access->target.offset, access->data);
+    }
+    // The access is its thread's again, and gone, once the store below is seen; notify only uses the address.
+    access->done.store(1, std::memory_order_release);
+    access->done.notify_one();
+  }
+}
+
+}  // namespace sandforge::vmm

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vmm/monitor/machine.hpp"
+
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "base/limits.hpp"
+#include "vmm/arch/x86_64/acpi.hpp"
+#include "vmm/arch/x86_64/boot.hpp"
+#include "vmm/arch/x86_64/cpuid.hpp"
+#include "vmm/arch/x86_64/layout.hpp"
+#include "vmm/devices/block.hpp"
+#include "vmm/hypervisor/hypervisor.hpp"
+#include "vmm/memory/guest_ram.hpp"
+#include "vmm/monitor/device_slot.hpp"
+#include "vmm/monitor/hand_over.hpp"
+#include "vmm/monitor/log_sink.hpp"
+#include "vmm/monitor/loop.hpp"
+#include "vmm/monitor/vcpu_thread.hpp"
+#include "vmm/platform/io_apic.hpp"
+#include "vmm/platform/power.hpp"
+#include "vmm/platform/serial.hpp"
+
+namespace sandforge::vmm {
+namespace {
+
+constexpr std::uint32_t kMtrrDefaultType = 0x2ff;            // IA32_MTRR_DEF_TYPE
+constexpr std::uint64_t kMtrrOnWriteBack = (1u << 11) | 6u;  // enabled, all memory write-back
+
+class KvmMachine final : public Machine {
+ public:
+  KvmMachine(MachineFiles files, GuestRam ram, std::unique_ptr<Vm> vm, std::unique_ptr<Loop> loop, HandOver hand_over,
+             base::UniqueFd ended)
+      : files_(std::move(files)),
+        ram_(std::move(ram)),
+        vm_(std::move(vm)),
+        loop_(std::move(loop)),
+        hand_over_(std::move(hand_over)),
+        ended_(std::move(ended)),
+        log_(files_.log, limits::kGuestLogBytesMax) {}
+
+  base::Status set_up(const Config& config, BootEntry entry);
+  Finished run() override;
+
+ private:
+  base::Status add_platform(bool serial, std::uint32_t lines);
+  base::Result<std::vector<std::unique_ptr<Device>>> make_devices();
+  base::Status add_device(std::unique_ptr<Device> device);
+  base::Status add_vcpus(std::uint32_t count, BootEntry entry);
+  void end(Ending ending, std::string detail);
+
+  // Members are destroyed from the last to the first: users before what they use.
+  MachineFiles files_;
+  GuestRam ram_;
+  std::unique_ptr<Vm> vm_;
+  std::unique_ptr<Loop> loop_;
+  HandOver hand_over_;
+  base::UniqueFd ended_;
+  LogSink log_;
+  Bus memory_bus_, port_bus_;
+  base::UniqueFd serial_interrupt_;
+  std::optional<IoApic> io_apic_;
+  std::optional<Power> power_;
+  std::optional<Serial> serial_;
+  std::vector<std::unique_ptr<DeviceSlot>> devices_;
+  VcpuSurroundings surroundings_;
+  std::vector<std::unique_ptr<Vcpu>> vcpus_;
+  std::mutex finished_mutex_;
+  std::optional<Finished> finished_;
+};
+
+base::Status KvmMachine::add_platform(bool serial, std::uint32_t lines) {
+  // As many pins as there are lines: the guest's kernel looks at each of them several times.
+  io_apic_.emplace(lines, [this](std::span<const MessageRoute> routes) { return vm_->set_routes(routes); });
+  memory_bus_.add(kIoApic, kApicWindow, *io_apic_);
+  power_.emplace([this](Ending ending) { end(ending, {}); });
+  port_bus_.add(kPowerPort, kPowerPorts, *power_);
+  if (!serial) return {};
+  serial_interrupt_.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!serial_interrupt_) return base::os_error("make an event descriptor");
+  SANDFORGE_TRY_STATUS(vm_->attach_interrupt(serial_interrupt_.get(), kSerialLine));
+  serial_.emplace([this](char byte) { log_.put(byte); }, [this] { (void)!::eventfd_write(serial_interrupt_.get(), 1); });
+  port_bus_.add(kSerialPort, kSerialPorts, *serial_);
+  return {};
+}
+
+// Sizes are those of the files now. A root image is cut to whole sectors; a disk must have them.
+base::Result<std::unique_ptr<Device>> make_disk(base::UniqueFd file, bool read_only, const char* serial) {
+  struct stat info {};
+  if (::fstat(file.get(), &info) != 0) return base::os_error(std::string("look at the ") + serial + " disk");
+  BlockOptions options;
+  options.bytes = static_cast<std::uint64_t>(info.st_size) / 512 * 512;
+  if (!S_ISREG(info.st_mode) || options.bytes == 0) {
+    return base::make_error(base::Code::InvalidArgument, "bad_disk",
+                            std::string("the ") + serial + " disk is no regular file, or empty");
+  }
+  options.file = std::move(file);
+  options.read_only = read_only;
+  options.serial = serial;
+  return std::unique_ptr<Device>(std::make_unique<Block>(std::move(options)));
+}
+
+base::Result<std::vector<std::unique_ptr<Device>>> KvmMachine::make_devices() {
+  std::vector<std::unique_ptr<Device>> devices;
+  SANDFORGE_TRY(auto root, make_disk(std::move(files_.root), true, "root"));
+  devices.push_back(std::move(root));
+  SANDFORGE_TRY(auto disk, make_disk(std::move(files_.disk), false, "disk"));
+  devices.push_back(std::move(disk));
+  return devices;
+}
+
+base::Status KvmMachine::add_device(std::unique_ptr<Device> device) {
+  const auto index = static_cast<std::uint32_t>(devices_.size());
+  const GuestAddress window{kDeviceWindows + index * kPage};
+  SANDFORGE_TRY(auto slot, DeviceSlot::create(ram_.memory(), std::move(device), *loop_));
+  SANDFORGE_TRY_STATUS(slot->attach(*vm_, window, kFirstDeviceLine + index));
+  memory_bus_.add(window.value, kMmioWindow, *slot);
+  devices_.push_back(std::move(slot));
+  return {};
+}
+
+base::Status KvmMachine::add_vcpus(std::uint32_t count, BootEntry entry) {
+  SANDFORGE_TRY(const std::vector<CpuidEntry> supported, vm_->supported_cpuid());
+  const Msr msrs[] = {{kMtrrDefaultType, kMtrrOnWriteBack}};
+  for (std::uint32_t i = 0; i < count; ++i) {
+    SANDFORGE_TRY(std::unique_ptr<Vcpu> vcpu, vm_->create_vcpu(i));
+    SANDFORGE_TRY_STATUS(vcpu->set_cpuid(guest_cpuid(supported, i, count)));
+    SANDFORGE_TRY_STATUS(vcpu->set_msrs(msrs));
+    // The others wait for the first one's start-up messages, in the kernel's local APICs.
+    if (i == 0) SANDFORGE_TRY_STATUS(vcpu->enter_flat_protected_mode(entry.eip, entry.ebx));
+    vcpus_.push_back(std::move(vcpu));
+  }
+  return {};
+}
+
+base::Status KvmMachine::set_up(const Config& config, BootEntry entry) {
+  std::uint32_t memory_slot = 0;
+  for (const MemoryRegion& region : ram_.memory().regions()) {
+    SANDFORGE_TRY_STATUS(vm_->map_memory(memory_slot++, region.start, region.size, region.host));
+  }
+  SANDFORGE_TRY(auto devices, make_devices());
+  const auto device_count = static_cast<std::uint32_t>(devices.size());
+  SANDFORGE_TRY_STATUS(add_platform(config.serial != 0, kFirstDeviceLine + device_count));
+  for (auto& device : devices) SANDFORGE_TRY_STATUS(add_device(std::move(device)));
+
+  const std::string tables = acpi_tables({config.cpus, device_count, config.serial != 0});
+  if (tables.size() > kAcpiEnd - kAcpiStart ||
+      !ram_.memory().write(GuestAddress{kAcpiStart}, std::as_bytes(std::span(tables)))) {
+    return base::make_error(base::Code::Internal, {}, "the ACPI tables do not fit");
+  }
+  SANDFORGE_TRY_STATUS(add_vcpus(config.cpus, entry));
+  surroundings_.memory_bus = &memory_bus_;
+  surroundings_.port_bus = &port_bus_;
+  surroundings_.hand_over = &hand_over_;
+  surroundings_.end = [this](Ending ending, std::string detail) { end(ending, std::move(detail)); };
+  SANDFORGE_TRY_STATUS(loop_->add(hand_over_.wake_fd(), EPOLLIN, [this](std::uint32_t) { hand_over_.serve(); }));
+  return loop_->add(ended_.get(), EPOLLIN, [this](std::uint32_t) { loop_->stop(); });
+}
+
+// Any thread.
+void KvmMachine::end(Ending ending, std::string detail) {
+  const std::lock_guard lock(finished_mutex_);
+  if (finished_) return;
+  finished_ = Finished{ending, std::move(detail)};
+  (void)!::eventfd_write(ended_.get(), 1);
+}
+
+Finished KvmMachine::run() {
+  for (const auto& vcpu : vcpus_) {
+    // Detached: the process ends with the loop, and a vCPU thread cannot be waited for while it is in the guest.
+    std::thread([&vcpu, this] { run_vcpu(*vcpu, surroundings_); }).detach();
+  }
+  const base::Status ran = loop_->run();
+  if (!ran) end(Ending::Internal, ran.error().message);
+  log_.flush();
+  const std::lock_guard lock(finished_mutex_);
+  return *finished_;
+}
+
+}  // namespace
+
+base::Result<std::unique_ptr<Machine>> Machine::create(const Config& config, MachineFiles files) {
+  SANDFORGE_TRY(GuestRam ram, GuestRam::create(config.memory_mib * limits::kMiB));
+  const BootFiles boot_files{files.kernel.get(), files.initrd.get()};
+  SANDFORGE_TRY(const BootEntry entry, load_guest(ram, boot_files, config.command_line));
+  SANDFORGE_TRY(const KvmFacts facts, check_kvm(files.kvm.get()));
+  if (config.cpus > facts.vcpus_max) {
+    return base::make_error(base::Code::InvalidArgument, "too_many_cpus",
+                            "this host's KVM allows " + std::to_string(facts.vcpus_max) + " vCPUs", "ask for fewer");
+  }
+  SANDFORGE_TRY(auto vm, create_kvm_vm(files.kvm.get(), kFirstDeviceLine + kDevicesMax));
+  SANDFORGE_TRY(auto loop, Loop::create());
+  SANDFORGE_TRY(HandOver hand_over, HandOver::create());
+  base::UniqueFd ended(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!ended) return base::os_error("make an event descriptor");
+  auto machine = std::make_unique<KvmMachine>(std::move(files), std::move(ram), std::move(vm), std::move(loop),
+                                              std::move(hand_over), std::move(ended));
+  SANDFORGE_TRY_STATUS(machine->set_up(config, entry));
+  return std::unique_ptr<Machine>(std::move(machine));
+}
+
+}  // namespace sandforge::vmm

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Starts sandforge-vmm by its documented descriptors and configuration message, as its backend does."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import subprocess
+import tempfile
+import threading
+import tomllib
+from pathlib import Path
+
+COMMAND_LINE = ("panic=-1 reboot=t console=ttyS0 cryptomgr.notests rcupdate.rcu_expedited=1 lsm=landlock "
+                "random.trust_cpu=on pci=off i8042.noprobe swiotlb=noforce nowatchdog tsc=reliable")
+
+
+def config(cpus: int, memory_mib: int, command_line: str, serial: bool = True) -> bytes:
+    """One Config packet; libsandforge/vmm/monitor/config.hpp has the layout."""
+    text = command_line.encode()
+    return struct.pack("<IHIQBI", 0x314D5653, 1, cpus, memory_mib, int(serial), len(text)) + text
+
+
+def image_paths(directory: Path, name: str = "default") -> dict[str, Path]:
+    manifest = tomllib.loads((directory / "names" / f"{name}.toml").read_text())
+    return {part: directory / "blobs/sha256" / manifest[part]["digest"].removeprefix("sha256:")
+            for part in ("kernel", "modules", "root")}
+
+
+class Monitor:
+    """A running sandforge-vmm. Its log is collected by a thread."""
+
+    def __init__(self, program: str, packet: bytes, kernel: str, initrd: str, root: str, disk: str,
+                 kvm: str = "/dev/kvm", on_line=None) -> None:
+        self.folder = tempfile.TemporaryDirectory(prefix="sandforge-kvm-")
+        agent = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        agent.bind(self.folder.name + "/agent.sock")
+        agent.listen(4)
+        ours, control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.send(packet)
+        log_read, log_write = os.pipe()
+        opened = [os.open(kvm, os.O_RDWR), os.open(kernel, os.O_RDONLY), os.open(initrd, os.O_RDONLY),
+                  os.open(root, os.O_RDONLY), os.open(disk, os.O_RDWR)]
+        given = {1: log_write, 2: log_write, 3: control.fileno(), 9: agent.fileno(), **dict(enumerate(opened, 4))}
+
+        def place() -> None:
+            parked = {target: os.dup(source) for target, source in given.items()}
+            high = {target: os.dup2(fd, 100 + target) for target, fd in parked.items()}
+            for target, fd in high.items():
+                os.dup2(fd, target)
+            os.closerange(10, 256)
+
+        self.process = subprocess.Popen([program], stdin=subprocess.DEVNULL, env={}, cwd="/", close_fds=False,
+                                        preexec_fn=place)
+        self.control = ours
+        for fd in [log_write, *opened]:
+            os.close(fd)
+        control.close()
+        agent.close()
+        self.lines: list[str] = []
+        self._on_line = on_line
+        self._reader = threading.Thread(target=self._read, args=(log_read,), daemon=True)
+        self._reader.start()
+
+    @property
+    def agent_path(self) -> str:
+        return self.folder.name + "/agent.sock"
+
+    def _read(self, fd: int) -> None:
+        with os.fdopen(fd, "rb") as stream:
+            for raw in stream:
+                line = raw.decode(errors="replace").rstrip()
+                self.lines.append(line)
+                if self._on_line:
+                    self._on_line(line)
+
+    def wait(self, timeout: float) -> int:
+        """The exit status; the log is complete afterwards."""
+        try:
+            status = self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+        self._reader.join(10)
+        return status
+
+
+INIT = """#!/bin/busybox sh
+b=/bin/busybox
+$b mkdir -p /proc /sys /dev
+$b mount -t proc proc /proc; $b mount -t sysfs sysfs /sys; $b mount -t devtmpfs devtmpfs /dev
+"""
+
+
+def make_initrd(target: Path, script: str, modules: Path | None = None) -> None:
+    """An initrd of busybox and a script that runs as PID 1; `modules` is a cpio archive that goes before it."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        for name in ("bin", "dev", "proc", "sys", "mnt"):
+            (root / name).mkdir()
+        (root / "bin/busybox").write_bytes(Path("/bin/busybox").read_bytes())
+        (root / "bin/busybox").chmod(0o755)
+        (root / "init").write_text(INIT + script)
+        (root / "init").chmod(0o755)
+        archive = subprocess.run("find . | cpio --quiet -o -H newc", shell=True, cwd=root, check=True,
+                                 capture_output=True).stdout
+    target.write_bytes((modules.read_bytes() if modules else b"") + archive)
