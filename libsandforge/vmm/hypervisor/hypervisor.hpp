@@ -59,6 +59,8 @@ class Vcpu {
   virtual ~Vcpu() = default;
 
   virtual base::Status set_cpuid(std::span<const CpuidEntry> entries) = 0;
+  // Which extended state components are on, of those that the CPUID table names.
+  virtual base::Status set_xcr0(std::uint64_t components) = 0;
   virtual base::Status set_msrs(std::span<const Msr> msrs) = 0;
   // 32-bit protected mode, flat segments, paging off, interrupts off: EIP and EBX as given, the rest zero.
   virtual base::Status enter_flat_protected_mode(std::uint32_t eip, std::uint32_t ebx) = 0;

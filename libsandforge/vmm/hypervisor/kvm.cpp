@@ -30,7 +30,8 @@ constexpr Needed kNeeded[] = {
     {KVM_CAP_USER_MEMORY, "KVM_CAP_USER_MEMORY"},       {KVM_CAP_SPLIT_IRQCHIP, "KVM_CAP_SPLIT_IRQCHIP"},
     {KVM_CAP_IRQFD, "KVM_CAP_IRQFD"},                   {KVM_CAP_IOEVENTFD, "KVM_CAP_IOEVENTFD"},
     {KVM_CAP_IMMEDIATE_EXIT, "KVM_CAP_IMMEDIATE_EXIT"}, {KVM_CAP_IRQ_ROUTING, "KVM_CAP_IRQ_ROUTING"},
-    {KVM_CAP_EXT_CPUID, "KVM_CAP_EXT_CPUID"},           {KVM_CAP_ADJUST_CLOCK, "KVM_CAP_ADJUST_CLOCK"},
+    {KVM_CAP_EXT_CPUID, "KVM_CAP_EXT_CPUID"},
+    {KVM_CAP_XCRS, "KVM_CAP_XCRS"},           {KVM_CAP_ADJUST_CLOCK, "KVM_CAP_ADJUST_CLOCK"},
 };
 
 int check_extension(int fd, int capability) {
@@ -73,6 +74,7 @@ class KvmVcpu final : public Vcpu {
   ~KvmVcpu() override { ::munmap(run_, run_bytes_); }
 
   base::Status set_cpuid(std::span<const CpuidEntry> entries) override;
+  base::Status set_xcr0(std::uint64_t components) override;
   base::Status set_msrs(std::span<const Msr> msrs) override;
   base::Status enter_flat_protected_mode(std::uint32_t eip, std::uint32_t ebx) override;
   base::Result<Exit> run() override;
@@ -104,6 +106,14 @@ base::Status KvmVcpu::set_cpuid(std::span<const CpuidEntry> entries) {
     to.edx = from.edx;
   }
   if (call(fd_.get(), kSetCpuid, &table) < 0) return base::os_error("KVM_SET_CPUID2");
+  return {};
+}
+
+base::Status KvmVcpu::set_xcr0(std::uint64_t components) {
+  kvm_xcrs registers{};
+  registers.nr_xcrs = 1;
+  registers.xcrs[0].value = components;
+  if (call(fd_.get(), KVM_SET_XCRS, &registers) < 0) return base::os_error("KVM_SET_XCRS");
   return {};
 }
 

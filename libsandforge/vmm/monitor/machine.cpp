@@ -130,7 +130,12 @@ base::Status KvmMachine::add_vcpus(std::uint32_t count, BootEntry entry) {
   const Msr msrs[] = {{kMtrrDefaultType, kMtrrOnWriteBack}};
   for (std::uint32_t i = 0; i < count; ++i) {
     SANDFORGE_TRY(std::unique_ptr<Vcpu> vcpu, vm_->create_vcpu(i));
-    SANDFORGE_TRY_STATUS(vcpu->set_cpuid(guest_cpuid(supported, i, count)));
+    const std::vector<CpuidEntry> cpuid = guest_cpuid(supported, i, count);
+    SANDFORGE_TRY_STATUS(vcpu->set_cpuid(cpuid));
+    // KVM tells the size of the state that is switched on. Where it does not see the guest switch it on (an emulated
+    // host CPU), the guest's kernel would find sizes that do not fit; so all of it is on from the start.
+    const std::uint64_t components = xsave_components(cpuid);
+    if (components != 0) SANDFORGE_TRY_STATUS(vcpu->set_xcr0(components));
     SANDFORGE_TRY_STATUS(vcpu->set_msrs(msrs));
     // The others wait for the first one's start-up messages, in the kernel's local APICs.
     if (i == 0) SANDFORGE_TRY_STATUS(vcpu->enter_flat_protected_mode(entry.eip, entry.ebx));

@@ -112,6 +112,13 @@ void adjust_xsave(std::vector<CpuidEntry>& table) {
 
 }  // namespace
 
+std::uint64_t xsave_components(const std::vector<CpuidEntry>& table) {
+  for (const CpuidEntry& entry : table) {
+    if (entry.leaf == 0xd && entry.subleaf == 0) return entry.eax | (std::uint64_t{entry.edx} << 32);
+  }
+  return 0;
+}
+
 std::vector<CpuidEntry> guest_cpuid(const std::vector<CpuidEntry>& supported, std::uint32_t index,
                                     std::uint32_t count) {
   const Topology topology{index, count, static_cast<std::uint32_t>(std::bit_width(count - 1))};

@@ -27,7 +27,7 @@ inline constexpr std::uint16_t kSerialPort = 0x3f8, kSerialPorts = 8;
 inline constexpr std::uint16_t kPowerPort = 0x600, kPowerPorts = 3;  // sleep control, sleep status, reset
 
 // Interrupt lines of the I/O APIC: the serial port's, then one per virtio device.
-inline constexpr std::uint32_t kSerialLine = 0, kFirstDeviceLine = 1;
+inline constexpr std::uint32_t kSerialLine = 1, kFirstDeviceLine = 3;
 inline constexpr std::uint32_t kDevicesMax = 15;
 
 }  // namespace sandforge::vmm
