@@ -63,9 +63,9 @@ base::Status Agent::open() {
   return {};
 }
 
-base::Status Agent::run(Channel::Kind kind, base::UniqueFd channel) {
+base::Status Agent::run(Channel::Kind kind, base::UniqueFd channel, std::uint32_t port) {
   ready_ns_ = monotonic_ns();
-  SANDFORGE_TRY_STATUS(channel_.start(kind, std::move(channel)));
+  SANDFORGE_TRY_STATUS(channel_.start(kind, std::move(channel), port));
   loop_.run();
   return {};
 }

@@ -32,7 +32,7 @@ class Agent final : public Services, private ChannelEvents {
 
   base::Status open();
   // Serves until shutdown, or until a given channel's peer is gone and its tasks are dead.
-  base::Status run(Channel::Kind kind, base::UniqueFd channel);
+  base::Status run(Channel::Kind kind, base::UniqueFd channel, std::uint32_t port = 0);
 
  private:
   wire::Hello hello() override;

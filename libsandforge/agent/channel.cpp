@@ -26,8 +26,9 @@ Channel::~Channel() {
   if (listener_) loop_.remove(listener_.get());
 }
 
-base::Status Channel::start(Kind kind, base::UniqueFd fd) {
+base::Status Channel::start(Kind kind, base::UniqueFd fd, std::uint32_t port) {
   kind_ = kind;
+  port_ = port;
   SANDFORGE_TRY_STATUS(make_nonblocking(fd.get()));
   in_.resize(kReadSize);
   if (kind == Kind::Listener) {
@@ -35,10 +36,40 @@ base::Status Channel::start(Kind kind, base::UniqueFd fd) {
     return loop_.add(listener_.get(), EPOLLIN, [this](std::uint32_t) { accept_connection(); });
   }
   fd_ = std::move(fd);
-  SANDFORGE_TRY_STATUS(
-      loop_.add(fd_.get(), EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, [this](std::uint32_t) { pump(); }));
+  SANDFORGE_TRY_STATUS(watch());
   pump();
   return {};
+}
+
+base::Status Channel::watch() {
+  return loop_.add(fd_.get(), EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, [this](std::uint32_t) { pump(); });
+}
+
+// Whether the host has answered. A refusal is the end of the channel: asking again at once would spin.
+bool Channel::dialled() {
+  pollfd state{fd_.get(), POLLOUT, 0};
+  if (::poll(&state, 1, 0) == 0) return false;
+  int error = 0;
+  socklen_t size = sizeof error;
+  ::getsockopt(fd_.get(), SOL_SOCKET, SO_ERROR, &error, &size);
+  if (error == 0) return true;
+  loop_.remove(fd_.get());
+  fd_.reset();
+  if (error == ETIMEDOUT) {
+    dial();
+  } else {
+    ended_ = true;
+    events_.disconnected();
+  }
+  return false;
+}
+
+void Channel::dial() {
+  auto fd = dial_vsock(port_);
+  ended_ = !fd;
+  if (ended_) return;
+  fd_ = std::move(fd).value();
+  ended_ = !watch();
 }
 
 void Channel::accept_connection() {
@@ -73,6 +104,7 @@ void Channel::pump() {
     }
   }
   if (!fd_ || ended_) return;
+  if (!up_ && kind_ == Kind::Dialer && !dialled()) return;
   if (!up_) go_up();
   read_input();
   flush();
@@ -110,6 +142,7 @@ void Channel::go_down() {
     ended_ = kind_ == Kind::Given;
   }
   events_.disconnected();
+  if (kind_ == Kind::Dialer) dial();
 }
 
 void Channel::drop() {
@@ -169,6 +202,24 @@ void Channel::flush_blocking(int timeout_ms) {
     if (left_ms <= 0 || ::poll(&room, 1, static_cast<int>(left_ms)) <= 0 || (room.revents & POLLHUP) != 0) return;
     flush();
   }
+}
+
+base::Result<base::UniqueFd> dial_vsock(std::uint32_t port) {
+  base::UniqueFd fd(::socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd) return base::os_error("socket(AF_VSOCK)");
+  // The host's end answers when somebody there wants to talk, however long that takes.
+  constexpr timeval kPatience{7 * 24 * 3600, 0};
+  if (::setsockopt(fd.get(), AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &kPatience, sizeof kPatience) != 0) {
+    return base::os_error("SO_VM_SOCKETS_CONNECT_TIMEOUT");
+  }
+  sockaddr_vm address{};
+  address.svm_family = AF_VSOCK;
+  address.svm_cid = VMADDR_CID_HOST;
+  address.svm_port = port;
+  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0 && errno != EINPROGRESS) {
+    return base::os_error("connect(AF_VSOCK)");
+  }
+  return fd;
 }
 
 base::Result<base::UniqueFd> listen_vsock(std::uint32_t port) {

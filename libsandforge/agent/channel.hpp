@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Channel: the byte stream to the host, over a virtio-serial port, a vsock listener or a descriptor that was handed in.
+// Channel: the byte stream to the host, over a virtio-serial port, a vsock listener, a vsock
+// connection that the agent makes, or a descriptor that was handed in.
 //
 //            host opens its end                 host closes its end, or the peer broke the protocol
 //      down ---------------------> up (connected()) ---------------------> down (disconnected())
@@ -36,6 +37,7 @@ class Channel {
   enum class Kind : std::uint8_t {
     Port,      // virtio-serial: reconnects on the same descriptor
     Listener,  // vsock: one connection at a time, a newer one replaces the older
+    Dialer,    // vsock: the agent connects, and connects again when the host has hung up
     Given,     // a connected descriptor: its end is the end of the channel
   };
 
@@ -44,8 +46,9 @@ class Channel {
   Channel(const Channel&) = delete;
   Channel& operator=(const Channel&) = delete;
 
-  // `fd` is non-blocking afterwards. The first connected() may come before this returns.
-  base::Status start(Kind kind, base::UniqueFd fd);
+  // `fd` is non-blocking afterwards. The first connected() may come before this returns. A Dialer's `fd` comes from
+  // dial_vsock(port).
+  base::Status start(Kind kind, base::UniqueFd fd, std::uint32_t port = 0);
 
   // Queues whole frames; written as the host takes them. Dropped while down.
   void send(std::string_view bytes);
@@ -58,13 +61,16 @@ class Channel {
   // Ends the connection. A port cannot be hung up from inside: it ignores all until the host closes its end.
   void drop();
   bool up() const noexcept { return up_; }
-  // Of a Given channel whose peer is gone: there will be no other connection.
-  bool finished() const noexcept { return kind_ == Kind::Given && ended_; }
+  // There will be no other connection: the peer of a Given channel is gone, or a Dialer was refused.
+  bool finished() const noexcept { return ended_; }
 
  private:
   static constexpr std::size_t kReadSize = 64 * 1024;
 
   void accept_connection();
+  base::Status watch();
+  bool dialled();
+  void dial();
   void pump();
   void read_input();
   void flush();
@@ -75,6 +81,7 @@ class Channel {
   Loop& loop_;
   ChannelEvents& events_;
   Kind kind_ = Kind::Given;
+  std::uint32_t port_ = 0;
   base::UniqueFd listener_;
   base::UniqueFd fd_;
   bool up_ = false;
@@ -91,5 +98,7 @@ class Channel {
 base::Result<base::UniqueFd> open_virtio_port(int uevents, std::string_view name, int timeout_ms);
 // A vsock listener for the host's connections.
 base::Result<base::UniqueFd> listen_vsock(std::uint32_t port);
+// A non-blocking socket on its way to the host's port; writable once the host has answered, which may take it a week.
+base::Result<base::UniqueFd> dial_vsock(std::uint32_t port);
 
 }  // namespace sandforge::agent

@@ -73,7 +73,10 @@ int run_as_process(int argc, char** argv, agent::Console& console) {
   if (booted) {
     agent::Agent agent(console, agent::AgentOptions{agent::kNewRoot, agent::kCgroupMount, true});
     base::Status status = agent.open();
-    if (status) status = agent.run(booted.value().channel_kind, std::move(booted.value().channel));
+    if (status) {
+      agent::Booted& with = booted.value();
+      status = agent.run(with.channel_kind, std::move(with.channel), with.channel_port);
+    }
     if (!status) console.line("failed: " + status.error().message);
   } else {
     console.line("boot failed: " + booted.error().message);

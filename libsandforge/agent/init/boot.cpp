@@ -64,20 +64,24 @@ std::string command_line_value(std::string_view key) {
 base::Result<Booted> open_channel(int uevents) {
   Booted booted;
   const std::string choice = command_line_value("sandforge.channel");
-  constexpr std::string_view kVsock = "vsock:";
+  // The agent listens, or it connects to the host.
+  constexpr std::string_view kListen = "vsock:", kDial = "vsock-out:";
   if (choice.empty() || choice == "virtio-serial") {
     SANDFORGE_TRY(booted.channel, open_virtio_port(uevents, kPortName, kDeviceTimeoutMs));
     return booted;
   }
   std::uint32_t port = 0;
-  const std::string_view number = std::string_view(choice).substr(std::min(kVsock.size(), choice.size()));
+  const bool dials = choice.starts_with(kDial);
+  const std::string_view prefix = dials ? kDial : kListen;
+  const std::string_view number = std::string_view(choice).substr(std::min(prefix.size(), choice.size()));
   const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), port);
-  if (!choice.starts_with(kVsock) || error != std::errc() || end != number.data() + number.size()) {
+  if (!choice.starts_with(prefix) || error != std::errc() || end != number.data() + number.size()) {
     return base::make_error(base::Code::InvalidArgument, "bad_channel", "sandforge.channel=" + choice.substr(0, 64),
-                            "use virtio-serial or vsock:PORT");
+                            "use virtio-serial, vsock:PORT or vsock-out:PORT");
   }
-  booted.channel_kind = Channel::Kind::Listener;
-  SANDFORGE_TRY(booted.channel, listen_vsock(port));
+  booted.channel_kind = dials ? Channel::Kind::Dialer : Channel::Kind::Listener;
+  booted.channel_port = port;
+  SANDFORGE_TRY(booted.channel, dials ? dial_vsock(port) : listen_vsock(port));
   return booted;
 }
 

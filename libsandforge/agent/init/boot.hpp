@@ -27,6 +27,7 @@ inline constexpr int kDeviceTimeoutMs = 60'000;
 
 struct Booted {
   Channel::Kind channel_kind = Channel::Kind::Port;
+  std::uint32_t channel_port = 0;  // of a Dialer
   base::UniqueFd channel;
 };
 
