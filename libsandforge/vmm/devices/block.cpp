@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "vmm/devices/config_space.hpp"
+#include "vmm/devices/transfer.hpp"
 
 namespace sandforge::vmm {
 namespace {
@@ -50,35 +51,6 @@ bool within(std::uint64_t sector, std::uint64_t bytes, std::uint64_t disk_bytes)
   return start <= disk_bytes && bytes <= disk_bytes - start;
 }
 
-// Copies the first bytes of a chain's buffers, however they are cut; false when there are too few.
-bool gather(const GuestMemory& memory, const std::vector<Buffer>& buffers, std::span<std::byte> out) {
-  for (const Buffer& buffer : buffers) {
-    const std::size_t part = std::min<std::size_t>(buffer.length, out.size());
-    if (!memory.read(buffer.address, out.first(part))) return false;
-    out = out.subspan(part);
-    if (out.empty()) return true;
-  }
-  return out.empty();
-}
-
-// The buffers without their first `skip` bytes and without their last `drop`, as ranges for the kernel to copy.
-std::vector<iovec> io_ranges(const GuestMemory& memory, const std::vector<Buffer>& buffers, std::uint64_t skip,
-                             std::uint64_t drop) {
-  std::uint64_t left = 0;
-  for (const Buffer& buffer : buffers) left += buffer.length;
-  left -= std::min(left, skip + drop);
-  std::vector<iovec> ranges;
-  for (const Buffer& buffer : buffers) {
-    const std::uint64_t skipped = std::min<std::uint64_t>(skip, buffer.length);
-    skip -= skipped;
-    const std::uint64_t length = std::min<std::uint64_t>(buffer.length - skipped, left);
-    iovec range{};
-    if (length > 0 && memory.io_range(buffer.address + skipped, length, range)) ranges.push_back(range);
-    left -= length;
-  }
-  return ranges;
-}
-
 }  // namespace
 
 std::uint64_t Block::features() const {
@@ -98,20 +70,22 @@ base::Status Block::activate(Activation activation) {
 
 base::Status Block::kick(std::size_t) {
   Queue& queue = active_->queues[0];
-  // At most one queue's worth a kick: a driver that keeps adding requests cannot hold the loop.
-  for (std::uint32_t served = 0; served < kQueueSizeMax; ++served) {
+  // At most one queue's worth a turn: a driver that keeps adding requests cannot hold the loop.
+  bool asked = false, emptied = false;
+  for (std::uint32_t served = 0; served < kQueueSizeMax && !emptied; ++served) {
     SANDFORGE_TRY(const std::optional<Chain> chain, queue.pop());
     if (!chain) {
-      SANDFORGE_TRY_STATUS(queue.want_kicks(true));
-      SANDFORGE_TRY(const std::optional<Chain> late, queue.pop());
-      if (!late) break;
-      SANDFORGE_TRY(const std::uint32_t written, serve(*late));
-      SANDFORGE_TRY_STATUS(queue.push(late->head, written));
+      emptied = asked;
+      // Once more after asking for kicks: a request may have come in between.
+      if (!asked) SANDFORGE_TRY_STATUS(queue.want_kicks(true));
+      asked = true;
       continue;
     }
+    asked = false;
     SANDFORGE_TRY(const std::uint32_t written, serve(*chain));
     SANDFORGE_TRY_STATUS(queue.push(chain->head, written));
   }
+  if (!emptied) active_->interrupt->kick_again(0);
   SANDFORGE_TRY(const bool interrupt, queue.needs_interrupt());
   if (interrupt) active_->interrupt->queues_used();
   return {};

@@ -8,6 +8,7 @@
 //   5, 6  kernel (uncompressed vmlinux) and initrd, read-only regular files
 //   7, 8  root image (read-only) and private disk (read-write), regular files
 //   9     agent: a listening stream socket; each connection to it becomes one to the guest's agent
+//   10    the program itself, which it was started by; of no further use
 #pragma once
 
 #include <cstdint>
@@ -19,7 +20,10 @@
 namespace sandforge::vmm {
 
 inline constexpr int kLogFd = 1, kControlFd = 3, kKvmFd = 4, kKernelFd = 5, kInitrdFd = 6, kRootFd = 7, kDiskFd = 8,
-                     kAgentFd = 9;
+                     kAgentFd = 9, kProgramFd = 10;
+
+// The guest's agent connects to this vsock port of the host (CID 2).
+inline constexpr std::uint32_t kAgentPort = 1024;
 
 inline constexpr std::uint32_t kConfigMagic = 0x314d5653;  // "SVM1"
 inline constexpr std::uint16_t kConfigVersion = 1;

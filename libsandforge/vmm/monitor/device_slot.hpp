@@ -35,8 +35,8 @@ class DeviceSlot final : public Registers {
 
   Loop& loop_;
   base::UniqueFd interrupt_;
-  std::unique_ptr<MmioTransport> transport_;
   std::vector<base::UniqueFd> kicks_;  // one a queue
+  std::unique_ptr<MmioTransport> transport_;
 };
 
 }  // namespace sandforge::vmm

@@ -4,27 +4,25 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <unordered_map>
 
 #include "base/result.hpp"
 #include "base/unique_fd.hpp"
+#include "vmm/devices/watcher.hpp"
 
 namespace sandforge::vmm {
 
 // One thread: the one that calls run().
-class Loop {
+class Loop final : public Watcher {
  public:
-  using Callback = std::function<void(std::uint32_t events)>;
-
   static base::Result<std::unique_ptr<Loop>> create();
 
   // Level-triggered unless `events` says otherwise. The descriptor stays the caller's, who removes it before closing.
-  base::Status add(int fd, std::uint32_t events, Callback callback);
-  base::Status modify(int fd, std::uint32_t events);
+  base::Status add(int fd, std::uint32_t events, Callback callback) override;
+  base::Status modify(int fd, std::uint32_t events) override;
   // Callable from any callback, also its own; no event of `fd` is told afterwards.
-  void remove(int fd);
+  void remove(int fd) override;
 
   // Until stop(). Errors: of epoll_wait.
   base::Status run();

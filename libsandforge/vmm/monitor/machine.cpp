@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vmm/monitor/machine.hpp"
 
+#include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
@@ -16,6 +17,7 @@
 #include "vmm/arch/x86_64/cpuid.hpp"
 #include "vmm/arch/x86_64/layout.hpp"
 #include "vmm/devices/block.hpp"
+#include "vmm/devices/vsock.hpp"
 #include "vmm/hypervisor/hypervisor.hpp"
 #include "vmm/memory/guest_ram.hpp"
 #include "vmm/monitor/device_slot.hpp"
@@ -112,6 +114,9 @@ base::Result<std::vector<std::unique_ptr<Device>>> KvmMachine::make_devices() {
   devices.push_back(std::move(root));
   SANDFORGE_TRY(auto disk, make_disk(std::move(files_.disk), false, "disk"));
   devices.push_back(std::move(disk));
+  // One connection is taken at a time, and only when the guest has asked for one: never wait for the next.
+  if (::fcntl(files_.agent.get(), F_SETFL, O_NONBLOCK) != 0) return base::os_error("set up the agent's socket");
+  devices.push_back(std::make_unique<Vsock>(VsockOptions{std::move(files_.agent), kAgentPort}, *loop_));
   return devices;
 }
 

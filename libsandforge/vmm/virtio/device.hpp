@@ -26,6 +26,10 @@ class Interrupt {
   virtual ~Interrupt() = default;
   virtual void queues_used() = 0;     // after Queue::needs_interrupt said so
   virtual void config_changed() = 0;
+  // The device stopped with requests left, so that others get their turn: kick(queue) comes again, soon.
+  virtual void kick_again(std::size_t queue) = 0;
+  // Outside activate() and kick(): the driver broke the rules. The device is reset before this returns.
+  virtual void failed() = 0;
 };
 
 struct Activation {

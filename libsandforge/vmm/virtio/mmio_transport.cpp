@@ -44,8 +44,9 @@ void set_high(std::uint64_t& address, std::uint32_t value) {
 
 }  // namespace
 
-MmioTransport::MmioTransport(const GuestMemory& memory, std::unique_ptr<Device> device, std::function<void()> raise)
-    : memory_(memory), device_(std::move(device)), raise_(std::move(raise)) {}
+MmioTransport::MmioTransport(const GuestMemory& memory, std::unique_ptr<Device> device, std::function<void()> raise,
+                             std::function<void(std::uint32_t)> again)
+    : memory_(memory), device_(std::move(device)), raise_(std::move(raise)), again_(std::move(again)) {}
 
 std::uint64_t MmioTransport::offered() const {
   return device_->features() | kFeatureVersion1 | kFeatureEventIndex;
@@ -193,6 +194,10 @@ void MmioTransport::kick(std::uint32_t queue) {
 void MmioTransport::queues_used() {
   interrupt_status_ |= kUsedBufferBit;
   raise_();
+}
+
+void MmioTransport::kick_again(std::size_t queue) {
+  if (again_) again_(static_cast<std::uint32_t>(queue));
 }
 
 void MmioTransport::config_changed() {

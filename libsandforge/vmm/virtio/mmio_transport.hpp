@@ -24,8 +24,10 @@ inline constexpr std::uint32_t kMmioQueueNotify = 0x050;  // where an ioeventfd 
 
 class MmioTransport final : public Interrupt {
  public:
-  // `raise` makes the interrupt line's irqfd fire; it must not block. `memory` outlives the transport.
-  MmioTransport(const GuestMemory& memory, std::unique_ptr<Device> device, std::function<void()> raise);
+  // `raise` makes the interrupt line's irqfd fire, `again` makes kick(queue) be called later; neither may block.
+  // `memory` outlives the transport.
+  MmioTransport(const GuestMemory& memory, std::unique_ptr<Device> device, std::function<void()> raise,
+                std::function<void(std::uint32_t queue)> again = {});
 
   // A guest's access at `offset` into the window, 1 to 8 bytes. Never fails: what makes no sense reads as zero or is
   // ignored. Device loop thread.
@@ -40,6 +42,8 @@ class MmioTransport final : public Interrupt {
 
   void queues_used() override;
   void config_changed() override;
+  void kick_again(std::size_t queue) override;
+  void failed() override { fail(); }
 
  private:
   static constexpr std::uint32_t kAcknowledge = 1, kDriver = 2, kDriverOk = 4, kFeaturesOk = 8, kNeedsReset = 64,
@@ -62,6 +66,7 @@ class MmioTransport final : public Interrupt {
   const GuestMemory& memory_;
   std::unique_ptr<Device> device_;
   std::function<void()> raise_;
+  std::function<void(std::uint32_t)> again_;
   std::uint32_t status_ = 0;
   std::uint32_t interrupt_status_ = 0;
   std::uint32_t config_generation_ = 0;
