@@ -65,6 +65,7 @@ class Backend {
 };
 
 // The one table of backends, in the order in which `auto` prefers them. `auto` never picks one whose isolation is None.
-std::vector<std::unique_ptr<Backend>> make_backends();
+// `helper_directory` is where helper programs are; empty: see base/helpers.hpp.
+std::vector<std::unique_ptr<Backend>> make_backends(const std::filesystem::path& helper_directory = {});
 
 }  // namespace sandforge::backend

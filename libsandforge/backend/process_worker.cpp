@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "backend/qemu/worker.hpp"
+#include "backend/process_worker.hpp"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -17,6 +19,18 @@ namespace sandforge::backend {
 namespace {
 
 constexpr std::size_t kLinesShown = 6;
+
+base::Result<base::UniqueFd> open_file(const std::filesystem::path& file, int flags, const char* what) {
+  base::UniqueFd fd(::open(file.c_str(), flags | O_CLOEXEC | O_NOCTTY));
+  if (!fd) return base::os_error(std::string("open ") + what + " " + file.string());
+  struct stat info {};
+  if (::fstat(fd.get(), &info) != 0) return base::os_error(std::string("look at ") + what);
+  if (!S_ISREG(info.st_mode)) {
+    return base::make_error(base::Code::InvalidArgument, "not_a_file",
+                            std::string(what) + " " + file.string() + " is not a regular file");
+  }
+  return fd;
+}
 
 // sun_path has 108 bytes and a state directory's path may be longer: go through the descriptor of the directory.
 sockaddr_un agent_address(int directory) {
@@ -55,6 +69,23 @@ std::vector<std::string> printable_lines(std::string_view log) {
 
 }  // namespace
 
+base::Result<LaunchFiles> open_launch_files(const LaunchPlan& plan) {
+  LaunchFiles files;
+  files.directory.reset(::open(plan.directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!files.directory) return base::os_error("open sandbox directory " + plan.directory.string());
+  SANDFORGE_TRY(files.kernel, open_file(plan.kernel, O_RDONLY, "kernel"));
+  SANDFORGE_TRY(files.initrd, open_file(plan.initrd, O_RDONLY, "initrd"));
+  SANDFORGE_TRY(files.root, open_file(plan.root_image, O_RDONLY, "root image"));
+  SANDFORGE_TRY(files.disk, open_file(plan.disk, O_RDWR | O_NOFOLLOW, "private disk"));
+  SANDFORGE_TRY(files.agent, listen_for_agent(files.directory.get()));
+  int ends[2];
+  // Both ends non-blocking: a monitor must never wait for a reader of its words, nor we for a writer.
+  if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return base::os_error("make a pipe for the guest's log");
+  files.log_read.reset(ends[0]);
+  files.log_write.reset(ends[1]);
+  return files;
+}
+
 base::Result<base::UniqueFd> listen_for_agent(int directory) {
   base::UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd) return base::os_error("make the agent's socket");
@@ -78,17 +109,18 @@ std::string summarize_log(std::string_view log) {
   return out.size() <= limits::kGuestLogTail ? out : out.substr(out.size() - limits::kGuestLogTail);
 }
 
-QemuWorker::QemuWorker(base::Child child, base::UniqueFd exited, base::UniqueFd directory, base::UniqueFd log,
-                       std::string name)
+ProcessWorker::ProcessWorker(base::Child child, base::UniqueFd exited, LaunchFiles& files, std::string name,
+                             StatusText status_text)
     : child_(std::move(child)),
       exited_(std::move(exited)),
-      directory_(std::move(directory)),
-      log_(std::move(log)),
-      name_(std::move(name)) {}
+      directory_(std::move(files.directory)),
+      log_(std::move(files.log_read)),
+      name_(std::move(name)),
+      status_text_(status_text) {}
 
-QemuWorker::~QemuWorker() = default;
+ProcessWorker::~ProcessWorker() = default;
 
-base::Result<base::UniqueFd> QemuWorker::connect() {
+base::Result<base::UniqueFd> ProcessWorker::connect() {
   base::UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd) return base::os_error("make a socket to the agent");
   const sockaddr_un address = agent_address(directory_.get());
@@ -98,11 +130,11 @@ base::Result<base::UniqueFd> QemuWorker::connect() {
   return fd;
 }
 
-std::string QemuWorker::describe_exit() {
+std::string ProcessWorker::describe_exit() {
   if (exit_text_.empty()) {
     pollfd ended{exited_.get(), POLLIN, 0};
     if (child_ && ::poll(&ended, 1, 0) != 1) return name_ + " is running";
-    exit_text_ = name_ + " " + base::describe_wait_status(child_.reap());
+    exit_text_ = name_ + " " + status_text_(child_.reap());
     const std::string said = summarize_log(drain(log_.get()));
     if (!said.empty()) exit_text_ += ": " + said;
   }

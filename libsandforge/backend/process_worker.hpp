@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One running QEMU.
+// A guest that is one child process: its agent behind a listening socket, its log in a pipe. Shared by the backends
+// that start a monitor.
 #pragma once
 
 #include <string>
@@ -13,13 +14,23 @@ namespace sandforge::backend {
 // Name of the agent's listening socket in the sandbox's directory.
 inline constexpr const char* kAgentSocket = "agent.sock";
 
+// What a monitor is started with, open. The files are regular ones; the log's ends do not block.
+struct LaunchFiles {
+  base::UniqueFd directory, agent, kernel, initrd, root, disk, log_read, log_write;
+};
+
 // The log is a pipe that nobody reads while the guest lives: its first 64 KiB are kept by the kernel and the rest is
 // refused, so a guest that floods its serial port fills no disk, takes no memory and slows only itself.
-class QemuWorker final : public Worker {
+class ProcessWorker final : public Worker {
  public:
-  // `exited` is a second descriptor of the child's pidfd, so that it stays valid when the child has been reaped.
-  QemuWorker(base::Child child, base::UniqueFd exited, base::UniqueFd directory, base::UniqueFd log, std::string name);
-  ~QemuWorker() override;
+  // "exited with status 1" and the like, from a wait status.
+  using StatusText = std::string (*)(int wait_status);
+
+  // `exited` is a second descriptor of the child's pidfd, so that it stays valid when the child has been reaped. Takes
+  // the directory and the reading end of the log out of `files`.
+  ProcessWorker(base::Child child, base::UniqueFd exited, LaunchFiles& files, std::string name,
+                StatusText status_text = base::describe_wait_status);
+  ~ProcessWorker() override;
 
   base::Result<base::UniqueFd> connect() override;
   int exited_fd() const override { return exited_.get(); }
@@ -32,8 +43,12 @@ class QemuWorker final : public Worker {
   base::UniqueFd directory_;  // of the sandbox, O_PATH: sockets are reached through it, so no path is too long
   base::UniqueFd log_;
   std::string name_;
+  StatusText status_text_;
   std::string exit_text_;  // set once the child was reaped
 };
+
+// Errors: not_found and such with the name of the file, invalid_argument "not_a_file".
+base::Result<LaunchFiles> open_launch_files(const LaunchPlan& plan);
 
 // The listening socket, made in the directory open as `directory`: a client may connect from now on, and what it sends
 // waits. Errors: as bind's.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "engine/helpers.hpp"
+#include "base/helpers.hpp"
 
 #include <dlfcn.h>
 #include <fmt/format.h>
@@ -8,9 +8,9 @@
 #include <cstdlib>
 #include <vector>
 
-#include "engine/build_paths.hpp"  // written by the build: SANDFORGE_HELPER_DIR
+#include "base/build_paths.hpp"  // written by the build: SANDFORGE_HELPER_DIR
 
-namespace sandforge::engine {
+namespace sandforge::base {
 namespace fs = std::filesystem;
 namespace {
 
@@ -32,8 +32,9 @@ std::vector<fs::path> folders(const fs::path& helper_dir) {
   }
   if (const fs::path beside = library_folder(); !beside.empty()) {
     all.push_back(beside);
-    all.push_back(beside / "agent");                                 // build tree, beside the shared library
-    all.push_back(beside / ".." / ".." / "libsandforge" / "agent");  // build tree, from a test program
+    all.push_back(beside / "agent");                                     // build tree, beside the shared library
+    all.push_back(beside / "vmm");
+    for (const char* room : {"agent", "vmm"}) all.push_back(beside / ".." / ".." / "libsandforge" / room);  // from a test
   }
   all.emplace_back(SANDFORGE_HELPER_DIR);
   return all;
@@ -41,7 +42,7 @@ std::vector<fs::path> folders(const fs::path& helper_dir) {
 
 }  // namespace
 
-base::Result<fs::path> find_helper(std::string_view name, const fs::path& helper_dir) {
+Result<fs::path> find_helper(std::string_view name, const fs::path& helper_dir) {
   std::string tried;
   for (const fs::path& folder : folders(helper_dir)) {
     const fs::path file = folder / name;
@@ -52,9 +53,9 @@ base::Result<fs::path> find_helper(std::string_view name, const fs::path& helper
     }
     tried += fmt::format("{}{}", tried.empty() ? "" : ", ", folder.string());
   }
-  return base::make_error(base::Code::NotFound, "helper_missing",
+  return make_error(Code::NotFound, "helper_missing",
                           fmt::format("the helper \"{}\" was not found in {}", name, tried),
                           "install Sandforge completely, or set SANDFORGE_HELPER_DIR to the folder that holds it");
 }
 
-}  // namespace sandforge::engine
+}  // namespace sandforge::base

@@ -12,7 +12,7 @@
 #include "backend/qemu/kvm.hpp"
 #include "base/limits.hpp"
 #include "base/process.hpp"
-#include "engine/helpers.hpp"
+#include "base/helpers.hpp"
 #include "image/store.hpp"
 
 namespace sandforge::engine {
@@ -82,7 +82,7 @@ Check check_image(const Directories& directories) {
 }
 
 Check check_agent(const Directories& directories) {
-  auto agent = find_helper("sandforge-agent", directories.helpers);
+  auto agent = base::find_helper("sandforge-agent", directories.helpers);
   if (agent) return {"agent", CheckStatus::Fine, agent->string(), {}};
   return {"agent", CheckStatus::StopsSandboxes, agent.error().message, agent.error().remedy};
 }
@@ -119,7 +119,7 @@ Check check_mke2fs() {
 
 // One line for each backend; without any that `auto` could take, the last one says that nothing will run.
 void check_backends(const EngineOptions& options, std::vector<Check>& checks) {
-  const Backends backends = backend::make_backends();
+  const Backends backends = backend::make_backends(options.helper_dir);
   auto choice = choose_backend(backends, {}, options.min_isolation);
   for (const auto& candidate : backends) {
     const backend::Probe probe = candidate->probe();

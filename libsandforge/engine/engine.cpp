@@ -57,7 +57,7 @@ Engine::Engine(EngineOptions options, Directories directories, base::UniqueFd lo
     : max_sandboxes_(options.max_sandboxes == 0 ? limits::kSandboxesDefault : options.max_sandboxes),
       min_isolation_(options.min_isolation),
       lock_(std::move(lock)),
-      backends_(backend::make_backends()),
+      backends_(backend::make_backends(directories.helpers)),
       core_(std::make_shared<Core>(std::move(directories), std::move(options.log), options.log_level)) {}
 
 Engine::~Engine() {

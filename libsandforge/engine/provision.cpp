@@ -5,7 +5,7 @@
 
 #include "backend/private_disk.hpp"
 #include "base/limits.hpp"
-#include "engine/helpers.hpp"
+#include "base/helpers.hpp"
 #include "engine/record.hpp"
 #include "image/store.hpp"
 
@@ -17,7 +17,7 @@ base::Status use_image(const Core& core, const SandboxInfo& info, Provisioned& r
   const Directories& directories = core.directories();
   SANDFORGE_TRY(const image::Store store, image::Store::open(directories.images, false));
   SANDFORGE_TRY(const image::BootFiles files, store.resolve(info.spec.image));
-  SANDFORGE_TRY(const fs::path agent, find_helper("sandforge-agent", directories.helpers));
+  SANDFORGE_TRY(const fs::path agent, base::find_helper("sandforge-agent", directories.helpers));
   SANDFORGE_TRY(result.plan.initrd, image::make_initrd(files, agent, directories.state / "initrd"));
   result.image_digest = files.digest;
   result.plan.kernel = files.kernel;

@@ -10,11 +10,11 @@
 #include <utility>
 
 #include "backend/kernel_command_line.hpp"
+#include "backend/process_worker.hpp"
 #include "backend/qemu/arguments.hpp"
 #include "backend/qemu/kvm.hpp"
 #include "backend/qemu/privilege.hpp"
 #include "backend/qemu/tsc.hpp"
-#include "backend/qemu/worker.hpp"
 #include "base/process.hpp"
 
 namespace sandforge::backend {
@@ -25,42 +25,9 @@ constexpr const char* kSystemPath = "/usr/local/bin:/usr/bin:/bin";
 constexpr std::uint64_t kCountedKhz = 1'000'000;  // one instruction, one nanosecond, one tick
 constexpr std::uint64_t kQemuOpenFiles = 256;
 
-base::Result<base::UniqueFd> open_file(const std::filesystem::path& file, int flags, const char* what) {
-  base::UniqueFd fd(::open(file.c_str(), flags | O_CLOEXEC | O_NOCTTY));
-  if (!fd) return base::os_error(std::string("open ") + what + " " + file.string());
-  struct stat info {};
-  if (::fstat(fd.get(), &info) != 0) return base::os_error(std::string("look at ") + what);
-  if (!S_ISREG(info.st_mode)) {
-    return base::make_error(base::Code::InvalidArgument, "not_a_file",
-                            std::string(what) + " " + file.string() + " is not a regular file");
-  }
-  return fd;
-}
-
 bool world_readable(int fd) {
   struct stat info {};
   return ::fstat(fd, &info) == 0 && (info.st_mode & S_IROTH) != 0;
-}
-
-struct Files {
-  base::UniqueFd directory, agent, kernel, initrd, root, disk, log_read, log_write;
-};
-
-base::Result<Files> open_files(const LaunchPlan& plan) {
-  Files files;
-  files.directory.reset(::open(plan.directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (!files.directory) return base::os_error("open sandbox directory " + plan.directory.string());
-  SANDFORGE_TRY(files.kernel, open_file(plan.kernel, O_RDONLY, "kernel"));
-  SANDFORGE_TRY(files.initrd, open_file(plan.initrd, O_RDONLY, "initrd"));
-  SANDFORGE_TRY(files.root, open_file(plan.root_image, O_RDONLY, "root image"));
-  SANDFORGE_TRY(files.disk, open_file(plan.disk, O_RDWR | O_NOFOLLOW, "private disk"));
-  SANDFORGE_TRY(files.agent, listen_for_agent(files.directory.get()));
-  int ends[2];
-  // Both ends non-blocking: QEMU must never wait for a reader of its words, nor we for a writer.
-  if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return base::os_error("make a pipe for the guest's log");
-  files.log_read.reset(ends[0]);
-  files.log_write.reset(ends[1]);
-  return files;
 }
 
 // "QEMU emulator version 7.2.22 (Debian …)" -> "7.2.22"; empty when it is not that.
@@ -84,7 +51,7 @@ class QemuBackend final : public Backend {
   std::string find() const;
   bool use_kvm() const { return !options_.counted && kvm_state(options_.kvm_device.c_str()) == KvmState::Usable; }
   std::string version_of(const std::string& program) const;
-  void drop_privilege(base::SpawnOptions& spawn, const Files& files, bool kvm) const;
+  void drop_privilege(base::SpawnOptions& spawn, const LaunchFiles& files, bool kvm) const;
 
   const QemuOptions options_;
   const TscMeter tsc_;
@@ -168,7 +135,7 @@ Probe QemuBackend::probe() const {
 // Root's QEMU runs as a user id that nobody else has: it may read what everybody may read, and write to its disk by
 // the descriptor alone. An ordinary user's runs as that user. It stays root where a file or /dev/kvm would be out of
 // reach.
-void QemuBackend::drop_privilege(base::SpawnOptions& spawn, const Files& files, bool kvm) const {
+void QemuBackend::drop_privilege(base::SpawnOptions& spawn, const LaunchFiles& files, bool kvm) const {
   const std::uint32_t id = guest_id();
   if (id == 0) return;
   // QEMU reopens these two by /proc/self/fd, which asks for permission once more.
@@ -190,7 +157,7 @@ base::Result<std::unique_ptr<Worker>> QemuBackend::launch(const LaunchPlan& plan
     return base::make_error(base::Code::Unsupported, "backend_unavailable", std::string(kProgram) + " was not found",
                             "apt-get install qemu-system-x86");
   }
-  SANDFORGE_TRY(Files files, open_files(plan));
+  SANDFORGE_TRY(LaunchFiles files, open_launch_files(plan));
 
   QemuMachine machine;
   machine.cpus = plan.cpus;
@@ -218,8 +185,7 @@ base::Result<std::unique_ptr<Worker>> QemuBackend::launch(const LaunchPlan& plan
   SANDFORGE_TRY(base::Child child, base::spawn(spawn));
   base::UniqueFd exited(::fcntl(child.pidfd(), F_DUPFD_CLOEXEC, 0));
   if (!exited) return base::os_error("watch qemu");
-  return std::unique_ptr<Worker>(std::make_unique<QemuWorker>(
-      std::move(child), std::move(exited), std::move(files.directory), std::move(files.log_read), "qemu"));
+  return std::unique_ptr<Worker>(std::make_unique<ProcessWorker>(std::move(child), std::move(exited), files, "qemu"));
 }
 
 }  // namespace

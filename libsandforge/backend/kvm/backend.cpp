@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backend/kvm/backend.hpp"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <utility>
+
+#include "backend/kernel_command_line.hpp"
+#include "backend/process_worker.hpp"
+#include "backend/qemu/privilege.hpp"
+#include "base/helpers.hpp"
+#include "base/process.hpp"
+#include "vmm/hypervisor/hypervisor.hpp"
+#include "vmm/monitor/config.hpp"
+#include "vmm/monitor/ending.hpp"
+
+namespace sandforge::backend {
+namespace {
+
+constexpr const char* kMonitor = "sandforge-vmm";
+constexpr std::uint64_t kMonitorOpenFiles = 256;
+
+std::string status_text(int wait_status) {
+  if (!WIFEXITED(wait_status)) return "monitor " + base::describe_wait_status(wait_status);
+  return vmm::describe(static_cast<std::uint8_t>(WEXITSTATUS(wait_status)));
+}
+
+class KvmBackend final : public Backend {
+ public:
+  explicit KvmBackend(KvmOptions options) : options_(std::move(options)) {}
+
+  const char* name() const override { return "linux-kvm"; }
+  Probe probe() const override;
+  base::Result<std::unique_ptr<Worker>> launch(const LaunchPlan& plan) override;
+
+ private:
+  base::Result<base::UniqueFd> open_device() const;
+
+  const KvmOptions options_;
+};
+
+base::Result<base::UniqueFd> KvmBackend::open_device() const {
+  base::UniqueFd device(::open(options_.device.c_str(), O_RDWR | O_CLOEXEC));
+  if (device) return device;
+  base::Error error = base::os_error("open " + options_.device);
+  if (error.os_errno == EACCES || error.os_errno == EPERM) {
+    return std::move(error).with_remedy("usermod -aG kvm USER, then log in again");
+  }
+  return std::move(error).with_remedy(
+      "switch on virtualisation in the firmware (or nested virtualisation for this virtual machine), then modprobe "
+      "kvm_intel or kvm_amd");
+}
+
+Probe KvmBackend::probe() const {
+  Probe probe;
+#if !defined(__linux__) || !defined(__x86_64__)
+  probe.reason = "linux-kvm runs on x86_64 Linux hosts only";
+  probe.remedy = "use a host with an x86_64 CPU";
+  return probe;
+#endif
+  const auto refuse = [&probe](const base::Error& error) {
+    probe.reason = error.message;
+    probe.remedy = error.remedy;
+    return probe;
+  };
+  const auto device = open_device();
+  if (!device) return refuse(device.error());
+  const auto facts = vmm::check_kvm(device.value().get());
+  if (!facts) return refuse(facts.error());
+  const auto monitor = base::find_helper(kMonitor, options_.helper_directory);
+  if (!monitor) return refuse(monitor.error());
+  probe.available = true;
+  probe.isolation = Isolation::HardwareVm;
+  probe.detail = "KVM, up to " + std::to_string(facts.value().vcpus_max) + " vCPUs";
+  return probe;
+}
+
+base::Status send_config(int control, const LaunchPlan& plan) {
+  vmm::Config config;
+  config.cpus = plan.cpus;
+  config.memory_mib = plan.memory_mib;
+  config.serial = 1;
+  KernelBootFacts facts;
+  facts.serial_console = true;
+  config.command_line = kernel_command_line(facts) + " sandforge.channel=vsock-out:" + std::to_string(vmm::kAgentPort);
+  const std::string packet = wire::encode(config);
+  if (::send(control, packet.data(), packet.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(packet.size())) {
+    return base::os_error("configure the monitor");
+  }
+  return {};
+}
+
+base::Result<std::unique_ptr<Worker>> KvmBackend::launch(const LaunchPlan& plan) {
+  SANDFORGE_TRY(const std::filesystem::path monitor, base::find_helper(kMonitor, options_.helper_directory));
+  SANDFORGE_TRY(const base::UniqueFd device, open_device());
+  SANDFORGE_TRY(LaunchFiles files, open_launch_files(plan));
+  // Run by descriptor: the folder may be out of reach for the guest's user id, and nobody can swap the file meanwhile.
+  const base::UniqueFd program(::open(monitor.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!program) return base::os_error("open " + monitor.string());
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return base::os_error("make a control socket");
+  const base::UniqueFd ours(ends[0]), theirs(ends[1]);
+  SANDFORGE_TRY_STATUS(send_config(ours.get(), plan));
+
+  base::SpawnOptions spawn;
+  spawn.program = "/proc/self/fd/" + std::to_string(vmm::kProgramFd);
+  spawn.fds = {{files.log_write.get(), vmm::kLogFd},  {files.log_write.get(), 2},
+               {theirs.get(), vmm::kControlFd},       {device.get(), vmm::kKvmFd},
+               {files.kernel.get(), vmm::kKernelFd},  {files.initrd.get(), vmm::kInitrdFd},
+               {files.root.get(), vmm::kRootFd},      {files.disk.get(), vmm::kDiskFd},
+               {files.agent.get(), vmm::kAgentFd},    {program.get(), vmm::kProgramFd}};
+  spawn.die_with_parent = true;
+  spawn.empty_network = true;
+  spawn.no_new_privs = true;
+  spawn.max_open_files = kMonitorOpenFiles;
+  spawn.uid = spawn.gid = guest_id();  // 0 leaves them as they are
+  SANDFORGE_TRY(base::Child child, base::spawn(spawn));
+  base::UniqueFd exited(::fcntl(child.pidfd(), F_DUPFD_CLOEXEC, 0));
+  if (!exited) return base::os_error("watch the monitor");
+  return std::unique_ptr<Worker>(
+      std::make_unique<ProcessWorker>(std::move(child), std::move(exited), files, "guest", status_text));
+}
+
+}  // namespace
+
+std::unique_ptr<Backend> make_kvm_backend(KvmOptions options) {
+  return std::make_unique<KvmBackend>(std::move(options));
+}
+
+}  // namespace sandforge::backend
