@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The monitor on a real /dev/kvm: whole boots of the stock kernel, and what stops a guest before it starts.
+
+boot_test.py MONITOR IMAGES, on a machine with /dev/kvm; run.py finds one.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+import launch  # noqa: E402
+
+MONITOR = IMAGES = None
+POWER_OFF, TRIPLE_FAULT, BAD_REQUEST = 0, 65, 67
+
+REPORT = """
+echo "report: up"
+for module in $($b cat /modules/order 2>/dev/null); do $b insmod /modules/$module; done
+echo "report: cpus $($b grep -c ^processor /proc/cpuinfo)"
+echo "report: memory $($b awk '/MemTotal/ {print $2}' /proc/meminfo)"
+echo "report: clock $($b cat /sys/devices/system/clocksource/clocksource0/current_clocksource)"
+echo "report: disks $($b cat /sys/block/vda/serial) $($b cat /sys/block/vda/ro) $($b cat /sys/block/vdb/serial)"
+echo "report: virtualised $($b grep -cwE 'vmx|svm' /proc/cpuinfo)"
+$b dd if=/dev/vda bs=1024 skip=1 count=1 2>/dev/null | $b od -An -tx4 -N4 | $b sed 's/^/report: root /'
+echo 0123456789abcdef | $b dd of=/dev/vdb bs=512 seek=100 conv=sync,fsync 2>/dev/null
+"""
+
+
+class MonitorTest(unittest.TestCase):
+    def setUp(self) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+        self.paths = launch.image_paths(IMAGES)
+        self.initrd = Path(self.folder.name) / "initrd"
+        self.disk = Path(self.folder.name) / "disk"
+        with self.disk.open("wb") as file:
+            file.truncate(64 << 20)
+
+    def start(self, cpus: int = 1, memory: int = 256, append: str = "", **changed: str) -> launch.Monitor:
+        packet = changed.pop("packet", None) or launch.config(cpus, memory, f"{launch.COMMAND_LINE} {append}")
+        files = {"kernel": self.paths["kernel"], "initrd": self.initrd, "root": self.paths["root"], "disk": self.disk}
+        files.update(changed)
+        return launch.Monitor(str(MONITOR), packet, **{name: str(path) for name, path in files.items()})
+
+
+class BootTest(MonitorTest):
+    """Whole boots."""
+
+    def boot(self, script: str, **options: object) -> tuple[int, str]:
+        launch.make_initrd(self.initrd, script, self.paths["modules"])
+        monitor = self.start(**options)
+        status = monitor.wait(180)
+        log = "\n".join(monitor.lines)
+        self.assertNotRegex(log, r"WARNING|BUG:|Oops|Call Trace", "the guest's kernel complained")
+        return status, log
+
+    def report(self, log: str, word: str) -> str:
+        found = re.search(rf"report: {word} *(.*)", log)
+        self.assertIsNotNone(found, f"no report of {word} in:\n{log}")
+        return found[1].strip()
+
+    def test_stock_kernel_boots_with_disks_and_powers_off(self) -> None:
+        status, log = self.boot(REPORT + "$b poweroff -f")
+        self.assertEqual(status, POWER_OFF)
+        self.assertEqual(self.report(log, "cpus"), "1")
+        self.assertEqual(self.report(log, "clock"), "kvm-clock")
+        self.assertEqual(self.report(log, "disks"), "root 1 disk")
+        self.assertEqual(self.report(log, "virtualised"), "0")
+        self.assertEqual(self.report(log, "root"), "e0f5e1e2")  # the magic of EROFS
+        with self.disk.open("rb") as file:
+            file.seek(100 * 512)
+            self.assertEqual(file.read(17), b"0123456789abcdef\n")
+
+    def test_two_vcpus_and_memory_across_the_device_hole(self) -> None:
+        status, log = self.boot(REPORT + "$b poweroff -f", cpus=2, memory=3500)
+        self.assertEqual(status, POWER_OFF)
+        self.assertEqual(self.report(log, "cpus"), "2")
+        self.assertGreater(int(self.report(log, "memory")), 3_300_000)
+
+    def test_reset_ends_the_guest_as_a_reset(self) -> None:
+        status, _ = self.boot("$b reboot -f", append="quiet")
+        self.assertEqual(status, TRIPLE_FAULT)  # reboot=t
+
+    def test_panic_ends_the_guest(self) -> None:
+        launch.make_initrd(self.initrd, "exit 1")
+        monitor = self.start(append="quiet loglevel=3")
+        self.assertEqual(monitor.wait(120), TRIPLE_FAULT)
+        self.assertIn("Kernel panic", "\n".join(monitor.lines))
+
+
+class RefusalTest(MonitorTest):
+    """Typed endings before the guest starts."""
+
+    def refused(self, word: str, **changed: object) -> None:
+        launch.make_initrd(self.initrd, "")
+        monitor = self.start(**changed)
+        self.assertEqual(monitor.wait(30), BAD_REQUEST)
+        self.assertIn(word, "\n".join(monitor.lines))
+
+    def write(self, name: str, content: bytes) -> Path:
+        path = Path(self.folder.name) / name
+        path.write_bytes(content)
+        return path
+
+    def test_kernel_that_is_no_kernel(self) -> None:
+        self.refused("no ELF file", kernel=self.write("kernel", b"#!/bin/sh\n" * 100))
+
+    def test_truncated_kernel(self) -> None:
+        with self.paths["kernel"].open("rb") as file:
+            head = file.read(4 << 20)
+        self.refused("truncated", kernel=self.write("kernel", head))
+
+    def test_empty_initrd(self) -> None:
+        self.refused("initrd", initrd=self.write("empty", b""))
+
+    def test_initrd_larger_than_memory(self) -> None:
+        big = self.write("big", b"x")
+        with big.open("r+b") as file:
+            file.truncate(300 << 20)
+        self.refused("memory", initrd=big)
+
+    def test_empty_disk(self) -> None:
+        self.refused("disk", disk=self.write("empty", b""))
+
+    def test_configuration_that_makes_no_sense(self) -> None:
+        self.refused("configuration", packet=launch.config(33, 256, ""))
+        self.refused("malformed", packet=b"nonsense")
+
+    def test_command_line_that_is_too_long(self) -> None:
+        self.refused("malformed", packet=launch.config(1, 256, "x" * 2048))
+
+    def test_device_that_is_no_kvm(self) -> None:
+        launch.make_initrd(self.initrd, "")
+        packet = launch.config(1, 256, launch.COMMAND_LINE)
+        monitor = launch.Monitor(str(MONITOR), packet, str(self.paths["kernel"]), str(self.initrd),
+                                 str(self.paths["root"]), str(self.disk), kvm="/dev/null")
+        self.assertEqual(monitor.wait(30), BAD_REQUEST)
+        self.assertIn("kvm", "\n".join(monitor.lines))
+
+
+if __name__ == "__main__":
+    IMAGES = Path(sys.argv.pop())
+    MONITOR = Path(sys.argv.pop())
+    unittest.main(verbosity=2)
