@@ -7,6 +7,7 @@
 #include <csignal>
 #include <string>
 
+#include "vmm/jail/jail.hpp"
 #include "vmm/monitor/config.hpp"
 #include "vmm/monitor/machine.hpp"
 
@@ -40,6 +41,9 @@ base::Result<vmm::Config> receive_config() {
 
 int main() {
   (void)std::signal(SIGPIPE, SIG_IGN);
+  if (const auto jailed = vmm::enter_jail(vmm::kAgentFd); !jailed) {
+    finish(vmm::Ending::BadRequest, jailed.error().message + "; " + jailed.error().remedy);
+  }
   const auto config = receive_config();
   if (!config) finish(vmm::Ending::BadRequest, config.error().message);
   using base::UniqueFd;

@@ -66,7 +66,7 @@ class BootTest(MonitorTest):
 
     def test_stock_kernel_boots_with_disks_and_powers_off(self) -> None:
         status, log = self.boot(REPORT + "$b poweroff -f")
-        self.assertEqual(status, POWER_OFF)
+        self.assertEqual(status, POWER_OFF, log)
         self.assertEqual(self.report(log, "cpus"), "1")
         self.assertEqual(self.report(log, "clock"), "kvm-clock")
         self.assertEqual(self.report(log, "disks"), "root 1 disk")
@@ -99,8 +99,9 @@ class RefusalTest(MonitorTest):
     def refused(self, word: str, **changed: object) -> None:
         launch.make_initrd(self.initrd, "")
         monitor = self.start(**changed)
-        self.assertEqual(monitor.wait(30), BAD_REQUEST)
-        self.assertIn(word, "\n".join(monitor.lines))
+        status, log = monitor.wait(30), "\n".join(monitor.lines)
+        self.assertEqual(status, BAD_REQUEST, log)
+        self.assertIn(word, log)
 
     def write(self, name: str, content: bytes) -> Path:
         path = Path(self.folder.name) / name
@@ -145,5 +146,5 @@ class RefusalTest(MonitorTest):
 
 if __name__ == "__main__":
     IMAGES = Path(sys.argv.pop())
-    MONITOR = Path(sys.argv.pop())
+    MONITOR = Path(sys.argv.pop()).resolve()
     unittest.main(verbosity=2)

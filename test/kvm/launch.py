@@ -84,6 +84,8 @@ class Monitor:
             self.process.wait()
             raise
         self._reader.join(10)
+        self.control.close()
+        self.folder.cleanup()
         return status
 
 

@@ -51,8 +51,11 @@ $b mount -t 9p -o $nine job /root/run/lab || fail 'no job'
 while read -r tag folder; do
   $b mkdir -p "/root$folder"; $b mount -t 9p -o $nine $tag "/root$folder"
 done </root/run/lab/folders
-$b chroot /root /bin/bash /run/lab/job </dev/null
-echo $? >/root/run/lab/status
+# The overlay becomes the root of the mount namespace: in a mere chroot, user namespaces are forbidden.
+cd /root
+$b mount --move . /
+$b chroot . /bin/bash /run/lab/job </dev/null
+echo $? >run/lab/status
 $b sync; $b poweroff -f
 """
 

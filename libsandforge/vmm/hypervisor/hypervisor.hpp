@@ -95,6 +95,10 @@ struct KvmFacts {
 };
 base::Result<KvmFacts> check_kvm(int fd);
 
+// The ioctl requests that vCPU threads and the device loop make once the guest runs, for their system call filters.
+std::span<const unsigned long> vcpu_thread_requests();
+std::span<const unsigned long> loop_thread_requests();
+
 // `pins` is how many interrupt lines the user-space I/O APIC has. Borrows `fd` for the call.
 base::Result<std::unique_ptr<Vm>> create_kvm_vm(int fd, std::uint32_t pins);
 

@@ -311,6 +311,16 @@ base::Result<std::unique_ptr<Vcpu>> KvmVm::create_vcpu(std::uint32_t index) {
 
 }  // namespace
 
+std::span<const unsigned long> vcpu_thread_requests() {
+  static constexpr unsigned long kRequests[] = {KVM_RUN};
+  return kRequests;
+}
+
+std::span<const unsigned long> loop_thread_requests() {
+  static constexpr unsigned long kRequests[] = {kSetGsiRouting};
+  return kRequests;
+}
+
 base::Result<KvmFacts> check_kvm(int fd) {
   const int version = ::ioctl(fd, KVM_GET_API_VERSION, 0);
   if (version != KVM_API_VERSION) {

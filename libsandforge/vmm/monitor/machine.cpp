@@ -6,6 +6,7 @@
 #include <sys/eventfd.h>
 #include <sys/stat.h>
 
+#include <atomic>
 #include <mutex>
 #include <optional>
 #include <thread>
@@ -19,6 +20,7 @@
 #include "vmm/devices/block.hpp"
 #include "vmm/devices/vsock.hpp"
 #include "vmm/hypervisor/hypervisor.hpp"
+#include "vmm/jail/seccomp.hpp"
 #include "vmm/memory/guest_ram.hpp"
 #include "vmm/monitor/device_slot.hpp"
 #include "vmm/monitor/hand_over.hpp"
@@ -56,6 +58,7 @@ class KvmMachine final : public Machine {
   base::Status add_device(std::unique_ptr<Device> device);
   base::Status add_vcpus(std::uint32_t count, BootEntry entry);
   void end(Ending ending, std::string detail);
+  void vcpu_thread(Vcpu& vcpu);
 
   // Members are destroyed from the last to the first: users before what they use.
   MachineFiles files_;
@@ -181,12 +184,24 @@ void KvmMachine::end(Ending ending, std::string detail) {
   (void)!::eventfd_write(ended_.get(), 1);
 }
 
+void KvmMachine::vcpu_thread(Vcpu& vcpu) {
+  if (const base::Status confined = confine_thread(ThreadRole::Vcpu); confined) {
+    run_vcpu(vcpu, surroundings_);
+  } else {
+    end(Ending::Internal, confined.error().message);
+  }
+  // A thread's end takes more system calls than its life; the process ends soon.
+  std::atomic<std::uint32_t> never{0};
+  never.wait(0);
+}
+
 Finished KvmMachine::run() {
   for (const auto& vcpu : vcpus_) {
     // Detached: the process ends with the loop, and a vCPU thread cannot be waited for while it is in the guest.
-    std::thread([&vcpu, this] { run_vcpu(*vcpu, surroundings_); }).detach();
+    std::thread([&vcpu, this] { vcpu_thread(*vcpu); }).detach();
   }
-  const base::Status ran = loop_->run();
+  base::Status ran = confine_thread(ThreadRole::Loop);
+  if (ran) ran = loop_->run();
   if (!ran) end(Ending::Internal, ran.error().message);
   log_.flush();
   const std::lock_guard lock(finished_mutex_);
