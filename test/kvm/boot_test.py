@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import sys
 import tempfile
+import threading
 import unittest
 from pathlib import Path
 
@@ -41,11 +42,12 @@ class MonitorTest(unittest.TestCase):
         with self.disk.open("wb") as file:
             file.truncate(64 << 20)
 
-    def start(self, cpus: int = 1, memory: int = 256, append: str = "", **changed: str) -> launch.Monitor:
+    def start(self, cpus: int = 1, memory: int = 256, append: str = "", on_line=None, **changed: str) -> launch.Monitor:
         packet = changed.pop("packet", None) or launch.config(cpus, memory, f"{launch.COMMAND_LINE} {append}")
         files = {"kernel": self.paths["kernel"], "initrd": self.initrd, "root": self.paths["root"], "disk": self.disk}
         files.update(changed)
-        return launch.Monitor(str(MONITOR), packet, **{name: str(path) for name, path in files.items()})
+        return launch.Monitor(str(MONITOR), packet, on_line=on_line,
+                              **{name: str(path) for name, path in files.items()})
 
 
 class BootTest(MonitorTest):
@@ -75,6 +77,27 @@ class BootTest(MonitorTest):
         with self.disk.open("rb") as file:
             file.seek(100 * 512)
             self.assertEqual(file.read(17), b"0123456789abcdef\n")
+
+    def test_a_running_monitor_is_jailed(self) -> None:
+        launch.make_initrd(self.initrd, 'echo "report: up"; $b sleep 60; $b poweroff -f')
+        up = threading.Event()
+        monitor = self.start(cpus=2, append="quiet", on_line=lambda line: "report: up" in line and up.set())
+        self.assertTrue(up.wait(120), "\n".join(monitor.lines))
+        process = Path("/proc") / str(monitor.process.pid)
+        for kind in ("user", "mnt", "ipc", "net", "uts", "cgroup"):
+            ours, theirs = ((folder / "ns" / kind).readlink() for folder in (Path("/proc/self"), process))
+            self.assertNotEqual(ours, theirs, kind)
+        self.assertEqual(list((process / "root").iterdir()), [])
+        threads = list((process / "task").iterdir())
+        self.assertEqual(len(threads), 3)  # the loop and two vCPUs
+        for thread in threads:
+            status = dict(line.split(":\t", 1) for line in (thread / "status").read_text().splitlines() if ":\t" in line)
+            self.assertEqual(status["Seccomp"].strip(), "2")
+            self.assertEqual(status["NoNewPrivs"].strip(), "1")
+            for kind in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+                self.assertEqual(int(status[kind], 16), 0, kind)
+        monitor.process.kill()
+        monitor.wait(30)
 
     def test_two_vcpus_and_memory_across_the_device_hole(self) -> None:
         status, log = self.boot(REPORT + "$b poweroff -f", cpus=2, memory=3500)

@@ -28,6 +28,32 @@ std::string status_text(int wait_status) {
   return vmm::describe(static_cast<std::uint8_t>(WEXITSTATUS(wait_status)));
 }
 
+// The jail needs a user namespace, made by an unprivileged process. The switches of Debian, of all kernels and of Ubuntu.
+base::Status check_user_namespaces() {
+  struct Switch {
+    const char* file;
+    char forbids;
+    const char* remedy;
+  };
+  constexpr Switch kSwitches[] = {
+      {"/proc/sys/kernel/unprivileged_userns_clone", '0', "sysctl kernel.unprivileged_userns_clone=1"},
+      {"/proc/sys/user/max_user_namespaces", '0', "sysctl user.max_user_namespaces=10000"},
+      {"/proc/sys/kernel/apparmor_restrict_unprivileged_userns", '1',
+       "sysctl kernel.apparmor_restrict_unprivileged_userns=0"},
+  };
+  for (const Switch& one : kSwitches) {
+    const base::UniqueFd fd(::open(one.file, O_RDONLY | O_CLOEXEC));
+    char text[2] = {};
+    // A number of several digits is none of these values.
+    if (!fd || ::read(fd.get(), text, 2) < 1 || text[0] != one.forbids || (text[1] >= '0' && text[1] <= '9')) continue;
+    return base::make_error(base::Code::Denied, "user_namespaces",
+                            std::string("this host forbids the user namespaces that a monitor is jailed in (") +
+                                one.file + ")",
+                            one.remedy);
+  }
+  return {};
+}
+
 class KvmBackend final : public Backend {
  public:
   explicit KvmBackend(KvmOptions options) : options_(std::move(options)) {}
@@ -70,6 +96,7 @@ Probe KvmBackend::probe() const {
   if (!device) return refuse(device.error());
   const auto facts = vmm::check_kvm(device.value().get());
   if (!facts) return refuse(facts.error());
+  if (const auto allowed = check_user_namespaces(); !allowed) return refuse(allowed.error());
   const auto monitor = base::find_helper(kMonitor, options_.helper_directory);
   if (!monitor) return refuse(monitor.error());
   probe.available = true;

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs a KVM suite where there is a /dev/kvm: on this machine, or else in the lab's nested guest.
+
+    run.py boot BUILD          the monitor's own boots (unittest)
+    run.py conformance BUILD   the conformance suite with backend linux-kvm (doctest)
+
+The image "default" is looked for in SANDFORGE_IMAGE_DIR, else where an engine of this user would. Exit status 77 where
+there is none.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+# What the lab's guest sees of this machine is everything but these, which it has for itself.
+HIDDEN = ("/tmp", "/run", "/dev", "/proc", "/sys")
+
+
+def image_directory() -> Path | None:
+    home = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "sandforge/images"
+    default = Path("/var/lib/sandforge/images") if os.geteuid() == 0 else home
+    directory = Path(os.environ.get("SANDFORGE_IMAGE_DIR") or default)
+    return directory if (directory / "names/default.toml").exists() else None
+
+
+def has_kvm() -> bool:
+    return os.access("/dev/kvm", os.R_OK | os.W_OK)
+
+
+def stage(folder: Path, build: Path) -> Path:
+    """The programs of a build tree, in one folder of a shape that needs no configuration."""
+    programs = folder / "programs"
+    programs.mkdir()
+    for name in ("libsandforge/vmm/sandforge-vmm", "libsandforge/agent/sandforge-agent", "test/conformance/conformance"):
+        shutil.copy(build / name, programs)
+    for library in (build / "libsandforge").glob("libsandforge.so.0*"):
+        if library.is_file():
+            shutil.copy(library, programs / library.name)
+    return programs
+
+
+def command(suite: str, programs: Path, images: Path, tests: Path) -> list[str]:
+    if suite == "boot":
+        return ["/usr/bin/python3", str(tests / "boot_test.py"), str(programs / "sandforge-vmm"), str(images)]
+    return ["/usr/bin/env", f"LD_LIBRARY_PATH={programs}", f"SANDFORGE_HELPER_DIR={programs}",
+            f"SANDFORGE_IMAGE_DIR={images}", str(programs / "conformance"), "--backend=linux-kvm"]
+
+
+def visible(path: Path) -> bool:
+    return not any(path.is_relative_to(hidden) for hidden in HIDDEN)
+
+
+def main() -> int:
+    suite, build = sys.argv[1], Path(sys.argv[2]).resolve()
+    images = image_directory()
+    if suite not in ("boot", "conformance"):
+        print(__doc__)
+        return 2
+    if images is None:
+        print("no image: run sandforged image build, or set SANDFORGE_IMAGE_DIR")
+        return 77
+    images = images.resolve()
+    with tempfile.TemporaryDirectory(prefix="sandforge-kvm-", dir="/var/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # monitors run under other user ids
+        programs = stage(folder, build)
+        tests = folder / "tests"
+        shutil.copytree(ROOT / "test/kvm", tests)
+        if has_kvm():
+            return subprocess.run(command(suite, programs, images, tests)).returncode
+        if not visible(images):
+            shutil.copytree(images, folder / "images")
+            images = folder / "images"
+        lab = ["/usr/bin/python3", str(ROOT / "test/lab/lab.py"), "--smp", "2", "--timeout", "1500", "--"]
+        return subprocess.run(lab + command(suite, programs, images, tests), cwd=folder).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
