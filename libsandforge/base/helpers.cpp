@@ -34,7 +34,8 @@ std::vector<fs::path> folders(const fs::path& helper_dir) {
     all.push_back(beside);
     all.push_back(beside / "agent");                                     // build tree, beside the shared library
     all.push_back(beside / "vmm");
-    for (const char* room : {"agent", "vmm"}) all.push_back(beside / ".." / ".." / "libsandforge" / room);  // from a test
+    // From a test program of a build tree.
+    for (const char* room : {"agent", "vmm"}) all.push_back(beside / ".." / ".." / "libsandforge" / room);
   }
   all.emplace_back(SANDFORGE_HELPER_DIR);
   return all;

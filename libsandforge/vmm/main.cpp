@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// sandforge-vmm: the monitor of one virtual machine. Everything it may touch comes as a descriptor (monitor/config.hpp);
-// it opens nothing. Its exit status is how the guest ended (monitor/ending.hpp).
+// sandforge-vmm: the monitor of one virtual machine. All it may touch comes as a descriptor (monitor/config.hpp); it
+// opens nothing. Its exit status is how the guest ended (monitor/ending.hpp).
 #include <sys/socket.h>
 #include <unistd.h>
 

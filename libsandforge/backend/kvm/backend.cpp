@@ -28,7 +28,7 @@ std::string status_text(int wait_status) {
   return vmm::describe(static_cast<std::uint8_t>(WEXITSTATUS(wait_status)));
 }
 
-// The jail needs a user namespace, made by an unprivileged process. The switches of Debian, of all kernels and of Ubuntu.
+// The jail needs a user namespace, made by an unprivileged process. The switches of Debian, of all kernels, of Ubuntu.
 base::Status check_user_namespaces() {
   struct Switch {
     const char* file;
@@ -128,7 +128,9 @@ base::Result<std::unique_ptr<Worker>> KvmBackend::launch(const LaunchPlan& plan)
   const base::UniqueFd program(::open(monitor.c_str(), O_RDONLY | O_CLOEXEC));
   if (!program) return base::os_error("open " + monitor.string());
   int ends[2];
-  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return base::os_error("make a control socket");
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
+    return base::os_error("make a control socket");
+  }
   const base::UniqueFd ours(ends[0]), theirs(ends[1]);
   SANDFORGE_TRY_STATUS(send_config(ours.get(), plan));
 

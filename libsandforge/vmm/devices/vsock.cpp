@@ -334,7 +334,8 @@ void Vsock::accept_host() {
 }
 
 void Vsock::watch_listener() {
-  const bool wanted = std::any_of(streams_.begin(), streams_.end(), [](const auto& entry) { return !entry.second.host; });
+  const auto waits = [](const auto& entry) { return !entry.second.host; };
+  const bool wanted = std::any_of(streams_.begin(), streams_.end(), waits);
   if (wanted == listener_watched_) return;
   const int fd = options_.listener.get();
   if (wanted) {
@@ -376,7 +377,9 @@ bool Vsock::flush(Stream& stream) {
 void Vsock::update_watch(std::uint32_t guest_port, Stream& stream) {
   if (!stream.host) return;
   const bool reads = stream.guest_receives && stream.credit() > 0 && !out_of_buffers_;
-  const std::uint32_t events = (reads ? std::uint32_t{EPOLLIN} : 0u) | (stream.kept.empty() ? 0u : std::uint32_t{EPOLLOUT});
+  std::uint32_t events = 0;
+  if (reads) events |= EPOLLIN;
+  if (!stream.kept.empty()) events |= EPOLLOUT;
   if (events == stream.watched) return;
   const int fd = stream.host.get();
   base::Status status;

@@ -5,7 +5,7 @@
 //   queues    0: to the guest   1: from the guest   2: events (never used)        type 19
 //   config    guest_cid
 //
-//   guest: REQUEST ---> waiting ---- a host connection is accepted: RESPONSE ----> open ---- either side ends ----> gone
+//   guest: REQUEST --> waiting --- a host connection is accepted: RESPONSE --> open --- either side ends --> gone
 //
 // Bytes go between the socket and guest memory by one copy of the kernel's; only what the host does not take at once is
 // kept here, at most kWindow bytes a stream.

@@ -32,7 +32,7 @@ class Loop final : public Watcher {
   explicit Loop(base::UniqueFd epoll) : epoll_(std::move(epoll)) {}
 
   base::UniqueFd epoll_;
-  // By number, not by descriptor: an event that was fetched before a remove() must not reach the descriptor's successor.
+  // By number, not by descriptor: an event fetched before a remove() must not reach the descriptor's successor.
   std::unordered_map<std::uint64_t, std::shared_ptr<Callback>> callbacks_;
   std::unordered_map<int, std::uint64_t> numbers_;
   std::uint64_t next_number_ = 1;

@@ -90,7 +90,8 @@ base::Status KvmMachine::add_platform(bool serial, std::uint32_t lines) {
   serial_interrupt_.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!serial_interrupt_) return base::os_error("make an event descriptor");
   SANDFORGE_TRY_STATUS(vm_->attach_interrupt(serial_interrupt_.get(), kSerialLine));
-  serial_.emplace([this](char byte) { log_.put(byte); }, [this] { (void)!::eventfd_write(serial_interrupt_.get(), 1); });
+  serial_.emplace([this](char byte) { log_.put(byte); },
+                  [this] { (void)!::eventfd_write(serial_interrupt_.get(), 1); });
   port_bus_.add(kSerialPort, kSerialPorts, *serial_);
   return {};
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // One virtual machine: memory, vCPUs, devices, put together and run.
 //
-// Start-up, in order: RAM and kernel -> VM and memory slots -> devices with their interrupts and kicks -> ACPI tables ->
+// Start-up, in order: RAM and kernel -> VM and memory slots -> devices with interrupts and kicks -> ACPI tables ->
 // vCPUs -> one thread per vCPU; the calling thread becomes the device loop.
 #pragma once
 

@@ -13,7 +13,7 @@
 
 #include "backend/qemu/kvm.hpp"
 #include "backend/qemu/tsc.hpp"
-#include "backend/qemu/worker.hpp"
+#include "backend/process_worker.hpp"
 
 using namespace sandforge;
 namespace fs = std::filesystem;

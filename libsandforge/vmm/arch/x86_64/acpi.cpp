@@ -111,10 +111,11 @@ std::string dsdt(const MachineDescription& machine) {
   }
   for (std::uint32_t i = 0; i < machine.devices; ++i) {
     const auto window = static_cast<std::uint32_t>(kDeviceWindows + i * kPage);
-    devices += aml::device(device_name("VR", i),
-                           aml::name("_HID", aml::text("LNRO0005")) + aml::name("_UID", aml::integer(i)) +
-                               aml::name("_CRS", aml::resources({aml::memory32(window, static_cast<std::uint32_t>(kPage)),
-                                                                 aml::interrupt(kFirstDeviceLine + i)})));
+    const std::string resources =
+        aml::resources({aml::memory32(window, std::uint32_t{kPage}), aml::interrupt(kFirstDeviceLine + i)});
+    devices += aml::device(device_name("VR", i), aml::name("_HID", aml::text("LNRO0005")) +
+                                                     aml::name("_UID", aml::integer(i)) +
+                                                     aml::name("_CRS", resources));
   }
   // 7.4.2: the values of SLP_TYP that mean "off".
   const std::string off = aml::name("\\_S5", aml::package({aml::integer(5), aml::integer(5)}));

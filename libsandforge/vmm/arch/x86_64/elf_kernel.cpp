@@ -62,7 +62,7 @@ base::Status add_segment(std::span<const std::byte> file, const Elf64_Phdr& head
   return {};
 }
 
-// Notes: {name size, description size, type}, name, description; both padded to 4 bytes. Finds the entry, if it is there.
+// Notes: {name size, description size, type}, name, description; both padded to 4 bytes. Finds the entry, if there.
 base::Status find_entry(std::span<const std::byte> notes, std::uint32_t& entry) {
   if (notes.size() > kNotesMax) return bad("its notes are too large");
   std::uint64_t at = 0;

@@ -47,7 +47,8 @@ class FakeDriver {
   std::uint16_t offer(std::size_t queue, std::string_view readable, std::uint32_t writable) {
     Ring& ring = rings_[queue];
     const auto head = static_cast<std::uint16_t>(ring.next_descriptor);
-    if (!readable.empty()) describe(queue, take(readable), static_cast<std::uint32_t>(readable.size()), false, writable > 0);
+    const auto length = static_cast<std::uint32_t>(readable.size());
+    if (length > 0) describe(queue, take(readable), length, false, writable > 0);
     if (writable > 0) describe(queue, take(std::string(writable, '\0')), writable, true, false);
     put(at(queue, 0x1004 + 2 * (ring.available % kSize)), head);
     put(at(queue, 0x1002), ++ring.available);
@@ -64,7 +65,9 @@ class FakeDriver {
       std::string bytes(length, '\0');
       // Of a chain with one writable buffer: its last descriptor.
       GuestAddress descriptor = at(queue, 16 * id);
-      if ((get<std::uint16_t>(descriptor + 12) & 1) != 0) descriptor = at(queue, 16ull * get<std::uint16_t>(descriptor + 14));
+      if ((get<std::uint16_t>(descriptor + 12) & 1) != 0) {
+        descriptor = at(queue, 16ull * get<std::uint16_t>(descriptor + 14));
+      }
       (void)memory_->read(GuestAddress{get<std::uint64_t>(descriptor)}, std::as_writable_bytes(std::span(bytes)));
       out.push_back(bytes);
     }

@@ -232,7 +232,8 @@ TEST_CASE_FIXTURE(Fixture, "either side can end a stream") {
 
 TEST_CASE_FIXTURE(Fixture, "what is for no stream is answered by a reset, and a reset by nothing") {
   buffers(10);
-  for (const std::uint16_t operation : {kResponse, kShutdown, kData, kCreditUpdate, std::uint16_t{0}, std::uint16_t{99}}) {
+  constexpr std::uint16_t kNone = 0, kUnknown = 99;
+  for (const std::uint16_t operation : {kResponse, kShutdown, kData, kCreditUpdate, kNone, kUnknown}) {
     CHECK(send(make(operation)));
     CHECK(+receive().operation == +kReset);
   }

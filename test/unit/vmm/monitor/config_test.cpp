@@ -28,7 +28,9 @@ TEST_CASE("a configuration survives the way to the monitor") {
 
 TEST_CASE("a configuration that is cut, longer or out of range is refused") {
   const std::string whole = wire::encode(sample());
-  for (std::size_t length = 0; length < whole.size(); ++length) CHECK_FALSE(vmm::decode_config(whole.substr(0, length)));
+  for (std::size_t length = 0; length < whole.size(); ++length) {
+    CHECK_FALSE(vmm::decode_config(whole.substr(0, length)));
+  }
   CHECK_FALSE(vmm::decode_config(whole + '\0'));
   vmm::Config config = sample();
   SUBCASE("magic") { config.magic = 1; }
