@@ -57,7 +57,9 @@ base::Status add_segment(std::span<const std::byte> file, const Elf64_Phdr& head
   std::uint64_t end = 0;
   if (__builtin_add_overflow(header.p_paddr, header.p_memsz, &end)) return bad("a segment wraps around");
   if (header.p_paddr < kKernelStartMin) return bad("a segment lies below 1 MiB");
-  kernel.segments.push_back({header.p_offset, header.p_filesz, GuestAddress{header.p_paddr}, header.p_memsz});
+  // A segment of zeros alone may name any place in the file.
+  const std::uint64_t offset = header.p_filesz > 0 ? header.p_offset : 0;
+  kernel.segments.push_back({offset, header.p_filesz, GuestAddress{header.p_paddr}, header.p_memsz});
   kernel.end = std::max(kernel.end, end);
   return {};
 }
