@@ -81,7 +81,6 @@ class KvmMachine final : public Machine {
 };
 
 base::Status KvmMachine::add_platform(bool serial, std::uint32_t lines) {
-  // As many pins as there are lines: the guest's kernel looks at each of them several times.
   io_apic_.emplace(lines, [this](std::span<const MessageRoute> routes) { return vm_->set_routes(routes); });
   memory_bus_.add(kIoApic, kApicWindow, *io_apic_);
   power_.emplace([this](Ending ending) { end(ending, {}); });

@@ -72,7 +72,7 @@ struct [[gnu::packed]] IoApicEntry {  // 5.2.12.3
   std::uint8_t type = 1, length = 12;
   std::uint8_t identifier = 0, reserved = 0;
   std::uint32_t address = static_cast<std::uint32_t>(kIoApic);
-  std::uint32_t first_line = 0;
+  std::uint32_t first_interrupt = kFirstInterrupt;
 };
 
 template <typename T>
@@ -101,21 +101,24 @@ std::string device_name(const char* prefix, std::uint32_t index) {
   return std::string(prefix) + kDigits[(index >> 4) & 15] + kDigits[index & 15];
 }
 
+std::string device(std::string_view name, const char* hardware, std::uint32_t number, const std::string& resources) {
+  return aml::device(name, aml::name("_HID", aml::text(hardware)) + aml::name("_UID", aml::integer(number)) +
+                               aml::name("_CRS", resources));
+}
+
 // Names, values and resources only: nothing to execute.
 std::string dsdt(const MachineDescription& machine) {
   std::string devices;
   if (machine.serial) {
-    devices += aml::device("COM1", aml::name("_HID", aml::text("PNP0501")) + aml::name("_UID", aml::integer(0)) +
-                                       aml::name("_CRS", aml::resources({aml::ports(kSerialPort, kSerialPorts),
-                                                                         aml::interrupt(kSerialLine)})));
+    const std::string resources =
+        aml::resources({aml::ports(kSerialPort, kSerialPorts), aml::interrupt(kFirstInterrupt + kSerialLine)});
+    devices += device("COM1", "PNP0501", 0, resources);
   }
   for (std::uint32_t i = 0; i < machine.devices; ++i) {
     const auto window = static_cast<std::uint32_t>(kDeviceWindows + i * kPage);
-    const std::string resources =
-        aml::resources({aml::memory32(window, std::uint32_t{kPage}), aml::interrupt(kFirstDeviceLine + i)});
-    devices += aml::device(device_name("VR", i), aml::name("_HID", aml::text("LNRO0005")) +
-                                                     aml::name("_UID", aml::integer(i)) +
-                                                     aml::name("_CRS", resources));
+    const std::uint32_t interrupt = kFirstInterrupt + kFirstDeviceLine + i;
+    devices += device(device_name("VR", i), "LNRO0005", i,
+                      aml::resources({aml::memory32(window, std::uint32_t{kPage}), aml::interrupt(interrupt)}));
   }
   // 7.4.2: the values of SLP_TYP that mean "off".
   const std::string off = aml::name("\\_S5", aml::package({aml::integer(5), aml::integer(5)}));

@@ -26,8 +26,11 @@ inline constexpr std::uint64_t kApicWindow = 0x1000;
 inline constexpr std::uint16_t kSerialPort = 0x3f8, kSerialPorts = 8;
 inline constexpr std::uint16_t kPowerPort = 0x600, kPowerPorts = 3;  // sleep control, sleep status, reset
 
-// Interrupt lines of the I/O APIC: the serial port's, then one per virtio device.
-inline constexpr std::uint32_t kSerialLine = 1, kFirstDeviceLine = 3;
+// Pins of the I/O APIC: the serial port's, then one per virtio device, and no other: the guest's kernel looks at each of
+// them some ten times at boot, an exit each. ACPI counts interrupts from kFirstInterrupt on: Linux keeps the numbers
+// below 16 for the devices of old PCs, and gives some of them (0, 2) to nobody.
+inline constexpr std::uint32_t kSerialLine = 0, kFirstDeviceLine = 1;
+inline constexpr std::uint32_t kFirstInterrupt = 16;
 inline constexpr std::uint32_t kDevicesMax = 15;
 
 }  // namespace sandforge::vmm

@@ -61,7 +61,7 @@ TEST_CASE("the device table names each virtio window and its interrupt") {
   for (std::uint32_t i = 0; i < 3; ++i) {
     const auto window = static_cast<std::uint32_t>(vmm::kDeviceWindows + i * 0x1000);
     const std::string memory = vmm::aml::memory32(window, 0x1000);
-    const std::string line = vmm::aml::interrupt(vmm::kFirstDeviceLine + i);
+    const std::string line = vmm::aml::interrupt(vmm::kFirstInterrupt + vmm::kFirstDeviceLine + i);
     CHECK(tables.find(memory + line) != std::string::npos);
   }
   CHECK(tables.find("COM1") == std::string::npos);
