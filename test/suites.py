@@ -162,14 +162,8 @@ def suites(full: bool) -> list[Suite]:
         Suite("abi", ["sh", "test/abi/check.sh", ".", str(BUILD / "libsandforge/libsandforge.so")], 60, "plain"),
         Suite("abi-header-c", [str(BUILD / "test/abi/abi-header-c")], 60),
         Suite("abi-header-cpp", [str(BUILD / "test/abi/abi-header-cpp")], 60),
-        Suite("conformance-fake", [str(BUILD / "test/conformance/conformance"), "--backend=fake"], 120, "doctest"),
-        Suite("conformance-fake-sanitized", [str(SANITIZED / "test/conformance/conformance"), "--backend=fake"], 300,
-              "doctest", sanitizer),
-        Suite("conformance-linux-qemu", [str(BUILD / "test/conformance/conformance"), "--backend=linux-qemu"], 900,
-              "doctest"),
-        # These two run in the lab's nested guest where this machine has no /dev/kvm.
-        Suite("kvm-boot", [python, "test/kvm/run.py", "boot", str(BUILD)], 1200, "unittest"),
-        Suite("conformance-linux-kvm", [python, "test/kvm/run.py", "conformance", str(BUILD)], 1800, "doctest"),
+        Suite("install", ["sh", "test/abi/install.sh", str(BUILD)], 300, "plain"),
+        *twice("conformance-fake", conformance, 180, ["--backend=fake"]),
         Suite("agent", [python, "test/integration/agent_test.py", str(BUILD / "libsandforge/agent/sandforge-agent")],
               300, "unittest"),
         Suite("agent-sanitized", [python, "test/integration/agent_test.py",
@@ -181,6 +175,9 @@ def suites(full: bool) -> list[Suite]:
         Suite("python-fake", ["sh", "bindings/python/live_tests.sh", "build/python", daemon, "fake"], 900, "pytest"),
         Suite("image", [daemon, "image", "build"], 1200),
         Suite("conformance-linux-qemu", [str(BUILD / conformance), "--backend=linux-qemu"], 1200, "doctest"),
+        # These two run in the lab's nested guest where this machine has no /dev/kvm.
+        Suite("kvm-boot", [python, "test/kvm/run.py", "boot", str(BUILD)], 1200, "unittest"),
+        Suite("conformance-linux-kvm", [python, "test/kvm/run.py", "conformance", str(BUILD)], 1800, "doctest"),
         Suite("python-linux-qemu", ["sh", "bindings/python/live_tests.sh", "build/python", daemon, "linux-qemu"], 900,
               "pytest"),
     ]

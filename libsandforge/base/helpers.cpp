@@ -32,7 +32,7 @@ std::vector<fs::path> folders(const fs::path& helper_dir) {
   }
   if (const fs::path beside = library_folder(); !beside.empty()) {
     all.push_back(beside);
-    all.push_back(beside / "agent");                                     // build tree, beside the shared library
+    all.push_back(beside / "agent");  // build tree, beside the shared library
     all.push_back(beside / "vmm");
     // From a test program of a build tree.
     for (const char* room : {"agent", "vmm"}) all.push_back(beside / ".." / ".." / "libsandforge" / room);
@@ -54,9 +54,8 @@ Result<fs::path> find_helper(std::string_view name, const fs::path& helper_dir) 
     }
     tried += fmt::format("{}{}", tried.empty() ? "" : ", ", folder.string());
   }
-  return make_error(Code::NotFound, "helper_missing",
-                          fmt::format("the helper \"{}\" was not found in {}", name, tried),
-                          "install Sandforge completely, or set SANDFORGE_HELPER_DIR to the folder that holds it");
+  return make_error(Code::NotFound, "helper_missing", fmt::format("the helper \"{}\" was not found in {}", name, tried),
+                    "install Sandforge completely, or set SANDFORGE_HELPER_DIR to the folder that holds it");
 }
 
 }  // namespace sandforge::base

@@ -22,8 +22,8 @@ enum class LogLevel : std::uint32_t { Error = 1, Warn = 2, Info = 3, Debug = 4 }
 using LogFn = std::function<void(LogLevel level, const char* line)>;
 
 struct Directories {
-  std::filesystem::path state;   // record and disk of each sandbox under "sandboxes"
-  std::filesystem::path images;  // the image store, may be shared
+  std::filesystem::path state;    // record and disk of each sandbox under "sandboxes"
+  std::filesystem::path images;   // the image store, may be shared
   std::filesystem::path helpers;  // as given by the user, may be empty: see base/helpers.hpp
 };
 

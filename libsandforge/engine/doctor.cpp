@@ -10,9 +10,9 @@
 #include <algorithm>
 
 #include "backend/qemu/kvm.hpp"
+#include "base/helpers.hpp"
 #include "base/limits.hpp"
 #include "base/process.hpp"
-#include "base/helpers.hpp"
 #include "image/store.hpp"
 
 namespace sandforge::engine {

@@ -4,8 +4,8 @@
 #include <sys/stat.h>
 
 #include "backend/private_disk.hpp"
-#include "base/limits.hpp"
 #include "base/helpers.hpp"
+#include "base/limits.hpp"
 #include "engine/record.hpp"
 #include "image/store.hpp"
 

@@ -23,7 +23,7 @@ HIDDEN = ("/tmp", "/run", "/dev", "/proc", "/sys")
 
 
 def image_directory() -> Path | None:
-    home = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "sandforge/images"
+    home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "sandforge/images"
     default = Path("/var/lib/sandforge/images") if os.geteuid() == 0 else home
     directory = Path(os.environ.get("SANDFORGE_IMAGE_DIR") or default)
     return directory if (directory / "names/default.toml").exists() else None

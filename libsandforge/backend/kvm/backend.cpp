@@ -46,10 +46,10 @@ base::Status check_user_namespaces() {
     char text[2] = {};
     // A number of several digits is none of these values.
     if (!fd || ::read(fd.get(), text, 2) < 1 || text[0] != one.forbids || (text[1] >= '0' && text[1] <= '9')) continue;
-    return base::make_error(base::Code::Denied, "user_namespaces",
-                            std::string("this host forbids the user namespaces that a monitor is jailed in (") +
-                                one.file + ")",
-                            one.remedy);
+    return base::make_error(
+        base::Code::Denied, "user_namespaces",
+        std::string("this host forbids the user namespaces that a monitor is jailed in (") + one.file + ")",
+        one.remedy);
   }
   return {};
 }
@@ -136,11 +136,11 @@ base::Result<std::unique_ptr<Worker>> KvmBackend::launch(const LaunchPlan& plan)
 
   base::SpawnOptions spawn;
   spawn.program = "/proc/self/fd/" + std::to_string(vmm::kProgramFd);
-  spawn.fds = {{files.log_write.get(), vmm::kLogFd},  {files.log_write.get(), 2},
-               {theirs.get(), vmm::kControlFd},       {device.get(), vmm::kKvmFd},
-               {files.kernel.get(), vmm::kKernelFd},  {files.initrd.get(), vmm::kInitrdFd},
-               {files.root.get(), vmm::kRootFd},      {files.disk.get(), vmm::kDiskFd},
-               {files.agent.get(), vmm::kAgentFd},    {program.get(), vmm::kProgramFd}};
+  spawn.fds = {{files.log_write.get(), vmm::kLogFd}, {files.log_write.get(), 2},
+               {theirs.get(), vmm::kControlFd},      {device.get(), vmm::kKvmFd},
+               {files.kernel.get(), vmm::kKernelFd}, {files.initrd.get(), vmm::kInitrdFd},
+               {files.root.get(), vmm::kRootFd},     {files.disk.get(), vmm::kDiskFd},
+               {files.agent.get(), vmm::kAgentFd},   {program.get(), vmm::kProgramFd}};
   spawn.die_with_parent = true;
   spawn.empty_network = true;
   spawn.no_new_privs = true;

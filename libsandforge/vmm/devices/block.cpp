@@ -21,8 +21,8 @@ constexpr std::uint32_t kTypeIn = 0, kTypeOut = 1, kTypeFlush = 4, kTypeGetId = 
 constexpr std::uint8_t kOk = 0, kIoError = 1, kUnsupported = 2;
 constexpr std::uint64_t kSector = 512;
 constexpr std::size_t kIdBytes = 20;
-constexpr std::uint32_t kSegmentsMax = kQueueSizeMax - 2;    // a chain holds a header and a status byte too
-constexpr std::uint32_t kDiscardSectorsMax = 1u << 22;       // 2 GiB at once
+constexpr std::uint32_t kSegmentsMax = kQueueSizeMax - 2;  // a chain holds a header and a status byte too
+constexpr std::uint32_t kDiscardSectorsMax = 1u << 22;     // 2 GiB at once
 constexpr std::uint32_t kDiscardSegmentsMax = 16;
 
 struct [[gnu::packed]] Config {
@@ -107,8 +107,8 @@ base::Result<std::uint32_t> Block::serve(const Chain& chain) {
       filled = status == kOk ? writable - 1 : 0;
       break;
     case kTypeOut:
-      status = transfer(header, io_ranges(memory, chain.readable, sizeof header, 0),
-                        chain.readable_bytes() - sizeof header);
+      status =
+          transfer(header, io_ranges(memory, chain.readable, sizeof header, 0), chain.readable_bytes() - sizeof header);
       break;
     case kTypeFlush: status = options_.read_only || ::fdatasync(options_.file.get()) == 0 ? kOk : kIoError; break;
     case kTypeGetId:
@@ -155,8 +155,7 @@ std::uint8_t Block::discard(const std::vector<Buffer>& buffers) {
   std::uint64_t bytes = 0;
   for (const Buffer& buffer : buffers) bytes += buffer.length;
   const std::uint64_t payload = bytes - sizeof(Header);
-  if (payload == 0 || payload % sizeof(DiscardSegment) != 0 ||
-      payload / sizeof(DiscardSegment) > kDiscardSegmentsMax) {
+  if (payload == 0 || payload % sizeof(DiscardSegment) != 0 || payload / sizeof(DiscardSegment) > kDiscardSegmentsMax) {
     return kIoError;
   }
   std::array<std::byte, sizeof(Header) + kDiscardSegmentsMax * sizeof(DiscardSegment)> copy;

@@ -13,7 +13,7 @@ namespace sandforge::vmm {
 
 // Bytes beyond the struct stay as they are (the transport zeroed them).
 template <typename Config>
-  requires std::is_trivially_copyable_v<Config>
+requires std::is_trivially_copyable_v<Config>
 void copy_config(const Config& config, std::uint32_t offset, std::span<std::byte> out) {
   if (offset >= sizeof config) return;
   const std::size_t count = std::min<std::size_t>(out.size(), sizeof config - offset);

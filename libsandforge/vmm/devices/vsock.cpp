@@ -21,11 +21,11 @@ constexpr std::uint32_t kNoMoreReceive = 1, kNoMoreSend = 2;
 constexpr std::uint64_t kHostCid = 2;
 constexpr std::size_t kToGuest = 0, kFromGuest = 1;
 
-constexpr std::uint32_t kWindow = 256 * 1024;      // bytes that the guest may have under way, a stream
+constexpr std::uint32_t kWindow = 256 * 1024;  // bytes that the guest may have under way, a stream
 constexpr std::size_t kStreamsMax = 16;
 constexpr std::size_t kControlMax = 64;
-constexpr std::uint32_t kPayloadMax = 64 * 1024;   // of one packet (what Linux sends at most)
-constexpr int kTurn = 256;                         // packets before the other devices get their turn
+constexpr std::uint32_t kPayloadMax = 64 * 1024;  // of one packet (what Linux sends at most)
+constexpr int kTurn = 256;                        // packets before the other devices get their turn
 
 struct [[gnu::packed]] Config {
   std::uint64_t guest_cid;

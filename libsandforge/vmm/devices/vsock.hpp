@@ -23,9 +23,9 @@
 namespace sandforge::vmm {
 
 struct VsockOptions {
-  base::UniqueFd listener;       // listening stream socket; becomes non-blocking
-  std::uint32_t host_port = 0;   // the only one that answers
-  std::uint64_t guest_cid = 3;   // 0, 1 and 2 are taken (5.10.4)
+  base::UniqueFd listener;      // listening stream socket; becomes non-blocking
+  std::uint32_t host_port = 0;  // the only one that answers
+  std::uint64_t guest_cid = 3;  // 0, 1 and 2 are taken (5.10.4)
 };
 
 class Vsock final : public Device {
@@ -54,16 +54,16 @@ class Vsock final : public Device {
   } __attribute__((packed));
 
   struct Stream {
-    base::UniqueFd host;                // empty while waiting for a host connection
-    std::string kept;                   // from the guest, not yet taken by the host
-    std::uint32_t received = 0;         // bytes from the guest, modulo 2^32 as the protocol counts
-    std::uint32_t forwarded = 0;        // of these, taken by the host
-    std::uint32_t forwarded_told = 0;   // what the guest last heard of that
-    std::uint32_t sent = 0;             // bytes to the guest
-    std::uint32_t peer_buffer = 0;      // the guest's receive buffer
-    std::uint32_t peer_forwarded = 0;   // what it took out of it
-    std::uint32_t watched = 0;          // events that the watcher has for `host`
-    bool readable = false;              // the host may have sent something
+    base::UniqueFd host;               // empty while waiting for a host connection
+    std::string kept;                  // from the guest, not yet taken by the host
+    std::uint32_t received = 0;        // bytes from the guest, modulo 2^32 as the protocol counts
+    std::uint32_t forwarded = 0;       // of these, taken by the host
+    std::uint32_t forwarded_told = 0;  // what the guest last heard of that
+    std::uint32_t sent = 0;            // bytes to the guest
+    std::uint32_t peer_buffer = 0;     // the guest's receive buffer
+    std::uint32_t peer_forwarded = 0;  // what it took out of it
+    std::uint32_t watched = 0;         // events that the watcher has for `host`
+    bool readable = false;             // the host may have sent something
     bool guest_sends = true, guest_receives = true;
 
     std::uint32_t credit() const noexcept;
@@ -97,10 +97,10 @@ class Vsock final : public Device {
   Watcher& watcher_;
   std::optional<Activation> active_;
   Streams streams_;
-  std::deque<Header> control_;  // packets without payload that wait for a buffer of the guest
+  std::deque<Header> control_;   // packets without payload that wait for a buffer of the guest
   std::optional<Chain> buffer_;  // of the guest, taken out of its queue and not yet used
   bool out_of_buffers_ = false;
-  bool held_back_ = false;      // from_guest stopped because control_ is full
+  bool held_back_ = false;  // from_guest stopped because control_ is full
   bool listener_watched_ = false;
 };
 

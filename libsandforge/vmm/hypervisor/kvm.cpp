@@ -27,11 +27,15 @@ struct Needed {
   const char* name;
 };
 constexpr Needed kNeeded[] = {
-    {KVM_CAP_USER_MEMORY, "KVM_CAP_USER_MEMORY"},       {KVM_CAP_SPLIT_IRQCHIP, "KVM_CAP_SPLIT_IRQCHIP"},
-    {KVM_CAP_IRQFD, "KVM_CAP_IRQFD"},                   {KVM_CAP_IOEVENTFD, "KVM_CAP_IOEVENTFD"},
-    {KVM_CAP_IMMEDIATE_EXIT, "KVM_CAP_IMMEDIATE_EXIT"}, {KVM_CAP_IRQ_ROUTING, "KVM_CAP_IRQ_ROUTING"},
+    {KVM_CAP_USER_MEMORY, "KVM_CAP_USER_MEMORY"},
+    {KVM_CAP_SPLIT_IRQCHIP, "KVM_CAP_SPLIT_IRQCHIP"},
+    {KVM_CAP_IRQFD, "KVM_CAP_IRQFD"},
+    {KVM_CAP_IOEVENTFD, "KVM_CAP_IOEVENTFD"},
+    {KVM_CAP_IMMEDIATE_EXIT, "KVM_CAP_IMMEDIATE_EXIT"},
+    {KVM_CAP_IRQ_ROUTING, "KVM_CAP_IRQ_ROUTING"},
     {KVM_CAP_EXT_CPUID, "KVM_CAP_EXT_CPUID"},
-    {KVM_CAP_XCRS, "KVM_CAP_XCRS"},           {KVM_CAP_ADJUST_CLOCK, "KVM_CAP_ADJUST_CLOCK"},
+    {KVM_CAP_XCRS, "KVM_CAP_XCRS"},
+    {KVM_CAP_ADJUST_CLOCK, "KVM_CAP_ADJUST_CLOCK"},
 };
 
 int check_extension(int fd, int capability) {
@@ -363,8 +367,8 @@ base::Result<std::unique_ptr<Vm>> create_kvm_vm(int fd, std::uint32_t pins) {
   pmu.cap = KVM_CAP_PMU_CAPABILITY;
   pmu.args[0] = KVM_PMU_CAP_DISABLE;
   (void)call(vm.get(), KVM_ENABLE_CAP, &pmu);
-  return std::unique_ptr<Vm>(std::make_unique<KvmVm>(std::move(vm), std::move(kvm),
-                                                     static_cast<std::size_t>(run_bytes)));
+  return std::unique_ptr<Vm>(
+      std::make_unique<KvmVm>(std::move(vm), std::move(kvm), static_cast<std::size_t>(run_bytes)));
 }
 
 }  // namespace sandforge::vmm

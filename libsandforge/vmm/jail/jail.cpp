@@ -21,8 +21,9 @@ base::Status enter_namespaces() {
   base::Error error = base::os_error("enter namespaces of its own");
   error.code = base::Code::Denied;
   error.reason = "user_namespaces";
-  return std::move(error).with_remedy("sysctl user.max_user_namespaces=10000 (and kernel.unprivileged_userns_clone=1 "
-                                      "where it exists)");
+  return std::move(error).with_remedy(
+      "sysctl user.max_user_namespaces=10000 (and kernel.unprivileged_userns_clone=1 "
+      "where it exists)");
 }
 
 // An empty, unwritable root; the old one goes, with everything that was mounted below it.

@@ -62,13 +62,9 @@ sock_filter statement(std::uint16_t code, std::uint32_t value) { return {code, 0
 sock_filter jump(std::uint16_t code, std::uint32_t value, std::size_t when_true, std::size_t when_false) {
   return {code, static_cast<std::uint8_t>(when_true), static_cast<std::uint8_t>(when_false), value};
 }
-sock_filter load(std::size_t offset) {
-  return statement(BPF_LD | BPF_W | BPF_ABS, static_cast<std::uint32_t>(offset));
-}
+sock_filter load(std::size_t offset) { return statement(BPF_LD | BPF_W | BPF_ABS, static_cast<std::uint32_t>(offset)); }
 // The low half of an argument: flags and ioctl requests have no more (the kernel truncates a request to 32 bits).
-std::size_t argument(std::size_t index) {
-  return offsetof(seccomp_data, args) + index * sizeof(std::uint64_t);
-}
+std::size_t argument(std::size_t index) { return offsetof(seccomp_data, args) + index * sizeof(std::uint64_t); }
 
 constexpr std::uint32_t kProtExec = 4;
 
@@ -87,8 +83,8 @@ std::vector<sock_filter> verdict(Check check, std::span<const unsigned long> req
     case Check::KnownRequest:
       program.push_back(load(argument(1)));
       for (std::size_t i = 0; i < requests.size(); ++i) {
-        program.push_back(jump(BPF_JMP | BPF_JEQ | BPF_K, static_cast<std::uint32_t>(requests[i]),
-                               requests.size() - i, 0));
+        program.push_back(
+            jump(BPF_JMP | BPF_JEQ | BPF_K, static_cast<std::uint32_t>(requests[i]), requests.size() - i, 0));
       }
       program.push_back(kill);
       break;

@@ -17,8 +17,8 @@ struct SyscallRule {
   long number;
   enum class Check : unsigned char {
     None,
-    NoExecutable,   // of mmap and mprotect: no PROT_EXEC in the third argument
-    KnownRequest,   // of ioctl: the second argument is one of the role's requests
+    NoExecutable,  // of mmap and mprotect: no PROT_EXEC in the third argument
+    KnownRequest,  // of ioctl: the second argument is one of the role's requests
   } check;
   const char* reason;
 };

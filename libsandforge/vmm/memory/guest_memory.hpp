@@ -46,12 +46,12 @@ class GuestMemory {
   [[nodiscard]] bool write(GuestAddress address, std::span<const std::byte> in) const noexcept;
 
   template <typename T>
-    requires std::is_trivially_copyable_v<T>
+  requires std::is_trivially_copyable_v<T>
   [[nodiscard]] bool read_object(GuestAddress address, T& out) const noexcept {
     return read(address, std::as_writable_bytes(std::span(&out, 1)));
   }
   template <typename T>
-    requires std::is_trivially_copyable_v<T>
+  requires std::is_trivially_copyable_v<T>
   [[nodiscard]] bool write_object(GuestAddress address, const T& in) const noexcept {
     return write(address, std::as_bytes(std::span(&in, 1)));
   }

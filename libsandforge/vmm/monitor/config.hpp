@@ -35,9 +35,9 @@ struct Config {
   static constexpr const char* kName = "monitor configuration";
   std::uint32_t magic = kConfigMagic;
   std::uint16_t version = kConfigVersion;
-  std::uint32_t cpus = 1;         // 1..limits::kCpuMax
-  std::uint64_t memory_mib = 0;   // limits::kMemoryMbMin..kMemoryMbMax
-  std::uint8_t serial = 0;        // 1: there is a serial port
+  std::uint32_t cpus = 1;        // 1..limits::kCpuMax
+  std::uint64_t memory_mib = 0;  // limits::kMemoryMbMin..kMemoryMbMax
+  std::uint8_t serial = 0;       // 1: there is a serial port
   std::string command_line;
 
   template <typename Archive, typename Self>

@@ -21,11 +21,9 @@ base::Result<std::unique_ptr<DeviceSlot>> DeviceSlot::create(const GuestMemory& 
   SANDFORGE_TRY(slot->interrupt_, make_event());
   const std::size_t queues = device->queue_count();
   const int interrupt = slot->interrupt_.get();
-  slot->transport_ = std::make_unique<MmioTransport>(memory, std::move(device),
-                                                     [interrupt] { (void)!::eventfd_write(interrupt, 1); },
-                                                     [kicks = &slot->kicks_](std::uint32_t queue) {
-                                                       (void)!::eventfd_write((*kicks)[queue].get(), 1);
-                                                     });
+  slot->transport_ = std::make_unique<MmioTransport>(
+      memory, std::move(device), [interrupt] { (void)!::eventfd_write(interrupt, 1); },
+      [kicks = &slot->kicks_](std::uint32_t queue) { (void)!::eventfd_write((*kicks)[queue].get(), 1); });
   for (std::uint32_t queue = 0; queue < queues; ++queue) {
     SANDFORGE_TRY(base::UniqueFd kick, make_event());
     const int fd = kick.get();

@@ -9,11 +9,11 @@ namespace sandforge::vmm {
 // The number is the process's exit status. Permanent.
 enum class Ending : std::uint8_t {
   PowerOff = 0,
-  Reset = 64,         // by the reset register
-  TripleFault = 65,   // also how a kernel with reboot=t resets
-  VcpuFailed = 66,    // the hypervisor could not go on with a vCPU
-  BadRequest = 67,    // configuration, kernel, initrd or disk unusable: the guest was never started
-  Internal = 68,      // a system call that should not fail did; the guest was stopped
+  Reset = 64,        // by the reset register
+  TripleFault = 65,  // also how a kernel with reboot=t resets
+  VcpuFailed = 66,   // the hypervisor could not go on with a vCPU
+  BadRequest = 67,   // configuration, kernel, initrd or disk unusable: the guest was never started
+  Internal = 68,     // a system call that should not fail did; the guest was stopped
 };
 
 // "powered off", "was reset", … Static storage; "ended in an unknown way" for any other number.

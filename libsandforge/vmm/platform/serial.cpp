@@ -5,12 +5,12 @@
 namespace sandforge::vmm {
 namespace {
 
-constexpr std::uint8_t kDivisorLatch = 0x80;                       // line control
-constexpr std::uint8_t kLoop = 0x10;                               // modem control
-constexpr std::uint8_t kEmptyEnable = 0x02;                        // interrupt enable: transmitter empty
+constexpr std::uint8_t kDivisorLatch = 0x80;                           // line control
+constexpr std::uint8_t kLoop = 0x10;                                   // modem control
+constexpr std::uint8_t kEmptyEnable = 0x02;                            // interrupt enable: transmitter empty
 constexpr std::uint8_t kNothing = 0x01, kEmpty = 0x02, kFifos = 0xc0;  // interrupt identification
-constexpr std::uint8_t kReadyToSend = 0x60;                        // line status: both transmit registers empty
-constexpr std::uint8_t kModemPresent = 0xb0;                       // modem status: CTS, DSR, DCD
+constexpr std::uint8_t kReadyToSend = 0x60;                            // line status: both transmit registers empty
+constexpr std::uint8_t kModemPresent = 0xb0;                           // modem status: CTS, DSR, DCD
 
 }  // namespace
 

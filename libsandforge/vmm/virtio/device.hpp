@@ -24,7 +24,7 @@ inline constexpr std::uint64_t kFeatureVersion1 = 1ull << 32;
 class Interrupt {
  public:
   virtual ~Interrupt() = default;
-  virtual void queues_used() = 0;     // after Queue::needs_interrupt said so
+  virtual void queues_used() = 0;  // after Queue::needs_interrupt said so
   virtual void config_changed() = 0;
   // The device stopped with requests left, so that others get their turn: kick(queue) comes again, soon.
   virtual void kick_again(std::size_t queue) = 0;

@@ -48,9 +48,7 @@ MmioTransport::MmioTransport(const GuestMemory& memory, std::unique_ptr<Device> 
                              std::function<void(std::uint32_t)> again)
     : memory_(memory), device_(std::move(device)), raise_(std::move(raise)), again_(std::move(again)) {}
 
-std::uint64_t MmioTransport::offered() const {
-  return device_->features() | kFeatureVersion1 | kFeatureEventIndex;
-}
+std::uint64_t MmioTransport::offered() const { return device_->features() | kFeatureVersion1 | kFeatureEventIndex; }
 
 void MmioTransport::read(std::uint64_t offset, std::span<std::byte> out) {
   std::fill(out.begin(), out.end(), std::byte{0});

@@ -11,9 +11,9 @@
 #include <fstream>
 #include <string>
 
+#include "backend/process_worker.hpp"
 #include "backend/qemu/kvm.hpp"
 #include "backend/qemu/tsc.hpp"
-#include "backend/process_worker.hpp"
 
 using namespace sandforge;
 namespace fs = std::filesystem;

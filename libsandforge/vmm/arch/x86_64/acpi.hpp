@@ -11,8 +11,8 @@
 namespace sandforge::vmm {
 
 struct MachineDescription {
-  std::uint32_t cpus = 1;      // local APIC identifiers 0, 1, …
-  std::uint32_t devices = 0;   // virtio-mmio windows, from kDeviceWindows on
+  std::uint32_t cpus = 1;     // local APIC identifiers 0, 1, …
+  std::uint32_t devices = 0;  // virtio-mmio windows, from kDeviceWindows on
   bool serial = true;
 };
 

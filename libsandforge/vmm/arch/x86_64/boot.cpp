@@ -124,12 +124,11 @@ base::Result<BootEntry> load_guest(GuestRam& ram, const BootFiles& files, const 
   info.module_count = 1;
   info.memory_map_entries = static_cast<std::uint32_t>(map.size());
   const GuestMemory& memory = ram.memory();
-  bool written = memory.write_object(GuestAddress{kStartInfo}, info) &&
-                 memory.write_object(GuestAddress{kModuleList}, initrd) &&
-                 memory.write(GuestAddress{kMemoryMap}, std::as_bytes(std::span(map))) &&
-                 // With its terminating NUL.
-                 memory.write(GuestAddress{kCommandLine},
-                              std::as_bytes(std::span(command_line.c_str(), command_line.size() + 1)));
+  bool written =
+      memory.write_object(GuestAddress{kStartInfo}, info) && memory.write_object(GuestAddress{kModuleList}, initrd) &&
+      memory.write(GuestAddress{kMemoryMap}, std::as_bytes(std::span(map))) &&
+      // With its terminating NUL.
+      memory.write(GuestAddress{kCommandLine}, std::as_bytes(std::span(command_line.c_str(), command_line.size() + 1)));
   if (!written) return too_small("its boot data");
   return BootEntry{kernel.entry, static_cast<std::uint32_t>(kStartInfo)};
 }

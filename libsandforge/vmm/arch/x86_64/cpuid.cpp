@@ -16,8 +16,8 @@ constexpr std::uint32_t kHiddenLeaves[] = {0xa, 0xf, 0x10, 0x12, 0x14, 0x1f, 0x8
 
 // Of KVM's own features (0x40000001): clock, I/O delay, steal time, end of interrupt, spin locks, flush, IPI, yield.
 // Not: asynchronous page faults and migration control, which need more of a monitor than this one does.
-constexpr std::uint32_t kKvmFeatures = bit(0) | bit(1) | bit(3) | bit(5) | bit(6) | bit(7) | bit(9) | bit(11) |
-                                       bit(12) | bit(13) | bit(24);
+constexpr std::uint32_t kKvmFeatures =
+    bit(0) | bit(1) | bit(3) | bit(5) | bit(6) | bit(7) | bit(9) | bit(11) | bit(12) | bit(13) | bit(24);
 
 bool hidden(std::uint32_t leaf) {
   return std::find(std::begin(kHiddenLeaves), std::end(kHiddenLeaves), leaf) != std::end(kHiddenLeaves);

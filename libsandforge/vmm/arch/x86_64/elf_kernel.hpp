@@ -21,9 +21,9 @@ struct KernelSegment {
 };
 
 struct ElfKernel {
-  std::uint32_t entry = 0;               // guest-physical, of the 32-bit PVH entry
-  std::vector<KernelSegment> segments;   // in ascending order, not overlapping, within the file, above 1 MiB
-  std::uint64_t end = 0;                 // of the last segment
+  std::uint32_t entry = 0;              // guest-physical, of the 32-bit PVH entry
+  std::vector<KernelSegment> segments;  // in ascending order, not overlapping, within the file, above 1 MiB
+  std::uint64_t end = 0;                // of the last segment
 };
 
 // Errors: invalid_argument "bad_kernel", with what is wrong and what to do.

@@ -42,7 +42,7 @@ TEST_CASE("a guest sees a hypervisor and a local APIC, and no nested virtualisat
   REQUIRE(one != nullptr);
   CHECK((one->ecx & (1u << 31)) != 0);
   CHECK((one->ecx & (1u << 24)) != 0);
-  CHECK((one->ecx & (1u << 5)) == 0);  // VMX
+  CHECK((one->ecx & (1u << 5)) == 0);                      // VMX
   CHECK((find(table, 0x80000001)->ecx & (1u << 2)) == 0);  // SVM
   CHECK(find(table, 0x8000000a) == nullptr);
   CHECK(find(table, 0xa) == nullptr);
@@ -57,9 +57,9 @@ TEST_CASE("each vCPU has its own APIC identifier and all share one socket") {
   CHECK(find(table, 0xb, 1)->eax == 3);  // bits of a core number
   CHECK(find(table, 0xb, 1)->ebx == 6);
   CHECK(find(table, 0xb, 1)->edx == 3);
-  CHECK((find(table, 4, 0)->eax & 0x3ffc000) == 0);  // level 1: one core's
+  CHECK((find(table, 4, 0)->eax & 0x3ffc000) == 0);         // level 1: one core's
   CHECK((find(table, 4, 1)->eax & 0x3ffc000) == 7u << 14);  // level 3: everybody's
-  CHECK(find(table, 4, 2)->eax == 0);                    // the end of the list stays that
+  CHECK(find(table, 4, 2)->eax == 0);                       // the end of the list stays that
 }
 
 TEST_CASE("XSAVE sizes follow from the components that are offered") {

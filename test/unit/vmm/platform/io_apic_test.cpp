@@ -36,7 +36,7 @@ TEST_CASE_FIXTURE(Fixture, "an I/O APIC tells how many pins it has") { CHECK(get
 
 TEST_CASE_FIXTURE(Fixture, "an unmasked pin becomes a message to its CPU, edge-triggered") {
   set(0x10 + 2 * 2 + 1, 3u << 24);
-  CHECK(updates == 0);  // still masked
+  CHECK(updates == 0);               // still masked
   set(0x10 + 2 * 2, 0x8000 | 0x31);  // level-triggered, vector 0x31
   REQUIRE(routes.size() == 1);
   CHECK(routes[0].gsi == 2);
