@@ -46,8 +46,10 @@ class MonitorTest(unittest.TestCase):
         packet = changed.pop("packet", None) or launch.config(cpus, memory, f"{launch.COMMAND_LINE} {append}")
         files = {"kernel": self.paths["kernel"], "initrd": self.initrd, "root": self.paths["root"], "disk": self.disk}
         files.update(changed)
-        return launch.Monitor(str(MONITOR), packet, on_line=on_line,
-                              **{name: str(path) for name, path in files.items()})
+        monitor = launch.Monitor(str(MONITOR), packet, on_line=on_line,
+                                 **{name: str(path) for name, path in files.items()})
+        self.addCleanup(monitor.process.kill)  # a test that fails leaves no guest behind
+        return monitor
 
 
 class BootTest(MonitorTest):
