@@ -9,7 +9,7 @@
 
 #include <algorithm>
 
-#include "backend/qemu/kvm.hpp"
+#include "backend/kvm_state.hpp"
 #include "base/helpers.hpp"
 #include "base/limits.hpp"
 #include "base/process.hpp"

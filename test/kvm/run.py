@@ -30,7 +30,9 @@ def image_directory() -> Path | None:
 
 
 def has_kvm() -> bool:
-    return os.access("/dev/kvm", os.R_OK | os.W_OK)
+    """A software hypervisor may stand behind the KVM interface: the CPU must offer VMX or SVM too."""
+    flags = set(Path("/proc/cpuinfo").read_text().split())
+    return os.access("/dev/kvm", os.R_OK | os.W_OK) and bool(flags & {"vmx", "svm"})
 
 
 def stage(folder: Path, build: Path) -> Path:

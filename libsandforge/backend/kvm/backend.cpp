@@ -9,8 +9,9 @@
 #include <utility>
 
 #include "backend/kernel_command_line.hpp"
+#include "backend/kvm_state.hpp"
+#include "backend/privilege.hpp"
 #include "backend/process_worker.hpp"
-#include "backend/qemu/privilege.hpp"
 #include "base/helpers.hpp"
 #include "base/process.hpp"
 #include "vmm/hypervisor/hypervisor.hpp"
@@ -94,6 +95,11 @@ Probe KvmBackend::probe() const {
   };
   const auto device = open_device();
   if (!device) return refuse(device.error());
+  if (kvm_state(options_.device.c_str()) == KvmState::NotHardware) {
+    probe.reason = options_.device + " is there, but the CPU offers neither VMX nor SVM behind it";
+    probe.remedy = "use a host, or a virtual machine with nested virtualisation, whose /proc/cpuinfo has vmx or svm";
+    return probe;
+  }
   const auto facts = vmm::check_kvm(device.value().get());
   if (!facts) return refuse(facts.error());
   if (const auto allowed = check_user_namespaces(); !allowed) return refuse(allowed.error());

@@ -10,10 +10,10 @@
 #include <utility>
 
 #include "backend/kernel_command_line.hpp"
+#include "backend/kvm_state.hpp"
+#include "backend/privilege.hpp"
 #include "backend/process_worker.hpp"
 #include "backend/qemu/arguments.hpp"
-#include "backend/qemu/kvm.hpp"
-#include "backend/qemu/privilege.hpp"
 #include "backend/qemu/tsc.hpp"
 #include "base/process.hpp"
 

@@ -11,8 +11,8 @@
 #include <fstream>
 #include <string>
 
+#include "backend/kvm_state.hpp"
 #include "backend/process_worker.hpp"
-#include "backend/qemu/kvm.hpp"
 #include "backend/qemu/tsc.hpp"
 
 using namespace sandforge;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "backend/qemu/kvm.hpp"
+#include "backend/kvm_state.hpp"
 
 #include <fcntl.h>
 #include <sys/ioctl.h>

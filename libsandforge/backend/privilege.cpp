@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "backend/qemu/privilege.hpp"
+#include "backend/privilege.hpp"
 
 #include <fcntl.h>
 #include <linux/capability.h>
