@@ -25,7 +25,7 @@ packages_of() {
       packages_of image
       packages_of run
       echo doctest-dev ccache clang clang-format clang-tidy libclang-rt-14-dev \
-        llvm-14 abigail-tools strace git shellcheck busybox-static universal-ctags
+        llvm-14 abigail-tools strace git shellcheck busybox-static
       ;;
     *)
       echo "setup.sh: unknown group '$1'; there are build, image, run and test" >&2

@@ -80,15 +80,24 @@ def module_order(tree: Path, release: str) -> list[Path]:
     return order
 
 
+def kernel_package() -> str | None:
+    """The concrete package behind linux-image-amd64, None while apt's lists are empty."""
+    shown = subprocess.run(["apt-cache", "depends", "linux-image-amd64"], capture_output=True, text=True).stdout
+    found = re.search(r"Depends: (linux-image-\S+)", shown)
+    return found[1] if found else None
+
+
 def build(cache: Path) -> None:
     """Kernel and initrd of the lab, into `cache`."""
-    depends = run("apt-cache", "depends", "linux-image-amd64")
-    package = re.search(r"Depends: (linux-image-\S+)", depends)
-    if not package:
-        sys.exit("lab: apt knows no linux-image-amd64; run apt-get update")
+    package = kernel_package()
+    if package is None and os.geteuid() == 0:
+        run("apt-get", "-qq", "update")
+        package = kernel_package()
+    if package is None:
+        sys.exit("lab: apt knows no linux-image-amd64; run apt-get update as root")
     with tempfile.TemporaryDirectory(dir=cache) as folder:
         work = Path(folder)
-        run("apt-get", "-o", "APT::Sandbox::User=root", "download", package[1], cwd=work)
+        run("apt-get", "-o", "APT::Sandbox::User=root", "download", package, cwd=work)
         tree = work / "tree"
         run("dpkg-deb", "-x", str(next(work.glob("*.deb"))), str(tree))
         release = next((tree / "lib/modules").iterdir()).name
