@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The one explicit table of backends.
 #include "backend/backend.hpp"
-#include "backend/fake/fake_backend.hpp"
+#include "backend/fake/backend.hpp"
 #include "backend/kvm/backend.hpp"
 #include "backend/qemu/backend.hpp"
 

@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <string>
 
-#include "backend/fake/fake_agent.hpp"
+#include "backend/fake/agent.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace sandforge;

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "agent_client/fixture.hpp"
-#include "backend/fake/fake_backend.hpp"
+#include "backend/fake/backend.hpp"
 
 namespace sandforge::test {
 

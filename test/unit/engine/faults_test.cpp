@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Guests that misbehave, by the scripts of the fake (backend/fake/fake_backend.hpp): every one ends in a typed error or
+// Guests that misbehave, by the scripts of the fake (backend/fake/backend.hpp): every one ends in a typed error or
 // a verdict, and the sandbox can be destroyed.
 #include <chrono>
 

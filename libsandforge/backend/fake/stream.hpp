@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "backend/fake/fake_agent.hpp"
+#include "backend/fake/agent.hpp"
 
 namespace sandforge::backend::fake {
 

@@ -7,7 +7,7 @@
 #include <functional>
 #include <optional>
 
-#include "backend/fake/fake_task.hpp"
+#include "backend/fake/task.hpp"
 
 namespace sandforge::backend::fake {
 namespace {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Connection and streams of the fake agent; operations on files. Commands are in fake_exec.cpp.
-#include "backend/fake/fake_agent.hpp"
+// Connection and streams of the fake agent; operations on files. Commands are in exec.cpp.
+#include "backend/fake/agent.hpp"
 
 #include <algorithm>
 
-#include "backend/fake/fake_stream.hpp"
+#include "backend/fake/stream.hpp"
 
 namespace sandforge::backend::fake {
 namespace {

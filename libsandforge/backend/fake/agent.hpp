@@ -9,7 +9,7 @@
 #include <string>
 #include <string_view>
 
-#include "backend/fake/fake_task.hpp"
+#include "backend/fake/task.hpp"
 #include "wire/frames.hpp"
 #include "wire/messages.hpp"
 

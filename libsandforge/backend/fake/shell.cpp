@@ -8,7 +8,7 @@
 #include <optional>
 #include <utility>
 
-#include "backend/fake/fake_task.hpp"
+#include "backend/fake/task.hpp"
 
 namespace sandforge::backend::fake {
 namespace {

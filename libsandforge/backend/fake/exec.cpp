@@ -4,7 +4,7 @@
 #include <cstring>
 #include <utility>
 
-#include "backend/fake/fake_stream.hpp"
+#include "backend/fake/stream.hpp"
 
 namespace sandforge::backend::fake {
 namespace {

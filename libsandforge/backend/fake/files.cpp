@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "backend/fake/fake_files.hpp"
+#include "backend/fake/files.hpp"
 
 #include <algorithm>
 #include <chrono>

@@ -13,7 +13,7 @@
 #include <string_view>
 #include <vector>
 
-#include "backend/fake/fake_files.hpp"
+#include "backend/fake/files.hpp"
 #include "wire/messages.hpp"
 
 namespace sandforge::backend::fake {

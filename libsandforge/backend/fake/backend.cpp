@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "backend/fake/fake_backend.hpp"
+#include "backend/fake/backend.hpp"
 
 #include <string_view>
 
-#include "backend/fake/fake_guest.hpp"
+#include "backend/fake/guest.hpp"
 
 namespace sandforge::backend {
 namespace {

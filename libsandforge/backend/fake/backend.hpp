@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The backend "fake": in-memory guests without any isolation, for tests of what is above a backend. It speaks the real
-// wire protocol over a real socket; its commands are a handful of built-in programs (fake_programs.cpp, fake_shell.cpp)
+// wire protocol over a real socket; its commands are a handful of built-in programs (programs.cpp, shell.cpp)
 // and run nothing of the host. `auto` never picks it.
 //
 // A sandbox id that begins with one of these makes its guest misbehave:

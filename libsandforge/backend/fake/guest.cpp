@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "backend/fake/fake_guest.hpp"
+#include "backend/fake/guest.hpp"
 
 #include <poll.h>
 #include <sys/eventfd.h>
@@ -10,7 +10,7 @@
 #include <optional>
 #include <random>
 
-#include "backend/fake/fake_agent.hpp"
+#include "backend/fake/agent.hpp"
 
 namespace sandforge::backend::fake {
 namespace {

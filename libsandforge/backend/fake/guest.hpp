@@ -15,7 +15,7 @@
 
 namespace sandforge::backend::fake {
 
-// How a guest misbehaves; see the table in fake_backend.hpp.
+// How a guest misbehaves; see the table in backend.hpp.
 enum class Script { None, FailHello, BadVersion, Garbage, DieOnExec, Silent };
 
 class FakeGuest {
