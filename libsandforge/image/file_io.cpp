@@ -56,6 +56,7 @@ base::Status replace_file(const fs::path& path, std::string_view bytes, unsigned
   const fs::path fresh =
       path.string() + "." + std::to_string(::getpid()) + "." + std::to_string(counter.fetch_add(1)) + ".new";
   base::Status status = write_file(fresh, bytes, mode);
+  if (status && ::chmod(fresh.c_str(), mode) != 0) status = base::os_error("cannot write " + fresh.string());
   if (status) status = sync_path(fresh);
   if (status && ::rename(fresh.c_str(), path.c_str()) != 0) status = base::os_error("cannot write " + path.string());
   if (!status) {

@@ -15,9 +15,10 @@ namespace sandforge::image {
 // The whole of a regular file. More than `limit` bytes is exhausted "file_too_large".
 base::Result<std::string> read_file(const std::filesystem::path& path, std::uint64_t limit);
 base::Status write_all(int fd, std::string_view bytes, std::string_view what);
-// Creates or truncates `path`; not synced.
+// Creates or truncates `path`, with `mode` under the umask; not synced.
 base::Status write_file(const std::filesystem::path& path, std::string_view bytes, unsigned mode = 0644);
-// Writes beside `path`, syncs, renames over it, syncs the directory: readers see the old or the new file, whole.
+// Writes beside `path`, syncs, renames over it, syncs the directory: readers see the old or the new file, whole. Its
+// mode is `mode`, whatever the umask says.
 base::Status replace_file(const std::filesystem::path& path, std::string_view bytes, unsigned mode = 0644);
 base::Status sync_path(const std::filesystem::path& path);
 // mkdir -p, 0755 under the umask. A path that exists and is no directory is a conflict.

@@ -33,6 +33,7 @@ base::Result<fs::path> make_initrd(const BootFiles& files, const fs::path& agent
 
   SANDFORGE_TRY(const std::string modules, read_file(files.modules, limits::kModulesBytesMax));
   SANDFORGE_TRY_STATUS(make_dirs(cache_dir));
+  // For everybody to read: QEMU opens it anew as a user id of its own.
   SANDFORGE_TRY_STATUS(replace_file(path, agent_archive(agent) + modules, 0444));
   return path;
 }

@@ -115,6 +115,22 @@ TEST_CASE("an initrd holds the agent as /init, the device nodes, and the image's
   CHECK(third.value() != first.value());
 }
 
+TEST_CASE("an initrd can be read by every user id, whatever the umask says") {
+  Scratch scratch;
+  BootFiles files;
+  files.modules = scratch.write("blobs/0123", "");
+  const auto agent = scratch.write("agent", "ELF");
+
+  const mode_t before = ::umask(077);
+  const auto made = make_initrd(files, agent, scratch / "cache");
+  ::umask(before);
+
+  REQUIRE(made);
+  struct stat status {};
+  REQUIRE(::stat(made.value().c_str(), &status) == 0);
+  CHECK((status.st_mode & 07777) == 0444);
+}
+
 TEST_CASE("an initrd without an agent to put in is an error that names the file") {
   Scratch scratch;
   const auto made = make_initrd({}, scratch / "absent", scratch.path());
