@@ -17,7 +17,7 @@ constexpr const char* kHelp = R"(usage: sandforged [COMMAND] [flags]
   run       run one command in a sandbox of its own
   image     build, import, list, inspect and remove guest images
   doctor    what this host can do, and what to do about the rest
-  version
+  version   print the version of the library
 
 sandforged COMMAND --help tells the flags of each.
 )";

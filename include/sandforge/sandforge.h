@@ -497,8 +497,9 @@ typedef struct sandforge_image_options {
 SANDFORGE_API sandforge_code sandforge_image_build(const sandforge_image_options* options, const char* name,
                                                    const char* recipe_path, uint32_t force, sandforge_image_info** info,
                                                    sandforge_error** error);
-/* Takes a root file system (a directory, a tar, or an OCI layout directory) as image `name`; `kernel_path` is a bzImage
- * or vmlinux with its modules in the root file system, NULL: kernel and modules of image "default". BLOCKS. */
+/* Takes a root file system (a directory, a tar, or an OCI layout: a directory or a tar of one) as image `name`;
+ * `kernel_path` is a bzImage or vmlinux with its modules in the root file system, NULL: kernel and modules of image
+ * "default". BLOCKS. */
 SANDFORGE_API sandforge_code sandforge_image_import(const sandforge_image_options* options, const char* name,
                                                     const char* root_path, const char* kernel_path,
                                                     sandforge_image_info** info, sandforge_error** error);

@@ -7,11 +7,16 @@
 namespace sandforge::cli {
 namespace {
 
-constexpr const char* kHelp = R"(usage: sandforged doctor [--state-dir DIR] [--image-dir DIR]
+constexpr const char* kHelp = R"(usage: sandforged doctor [flags]
 
 Checks what this host can do, one line each, with a remedy under what could be
 better. Changes nothing. Exit status 1 when something stops sandboxes from
 working.
+
+  --state-dir DIR        where records and disks of sandboxes would be
+  --image-dir DIR        image store
+  --helper-dir DIR       where the guest agent and helpers are
+  --min-isolation LEVEL  user_kernel, software_vm or hardware_vm
 )";
 
 const char* word_of(CheckStatus status) {

@@ -19,9 +19,9 @@ constexpr const char* kHelp = R"(usage: sandforged image COMMAND [--image-dir DI
   import NAME ROOT [--kernel FILE]
       take a root file system (directory, tar or OCI layout) as image NAME;
       without --kernel, kernel and modules of image "default" are used
-  list
+  list              name, digest, kernel, size and date of every image
   inspect NAME      check every blob and print the manifest
-  rm NAME
+  rm NAME           remove the name, and content that no other image uses
 )";
 
 // On a terminal one line that is rewritten, elsewhere a line for each step.

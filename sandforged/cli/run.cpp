@@ -29,9 +29,10 @@ guest. Flags end at the first word that is none.
   --cpu N             virtual CPUs (default 2)
   --memory MB         memory in MiB (default 512)
   --disk GB           private disk in GiB (default 10)
-  --network MODE      offline (default), fetch or full
-  --timeout SEC       end the command after so many seconds (default 3600)
-  --backend NAME      auto (default), linux-qemu, ...
+  --network MODE      offline (default, and the only one so far)
+  --timeout SEC       end the command after so many seconds (default 3600,
+                      at most 604800)
+  --backend NAME      auto (default), or one that "sandforged doctor" lists
   --image NAME        guest image (default "default")
   --isolation MODE    of the command in the guest: container (default) or
                       process
