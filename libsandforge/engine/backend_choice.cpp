@@ -15,8 +15,7 @@ using backend::Isolation;
 using base::Code;
 
 // Names of the API that this release has no backend for: not a typing error, so the answer differs from "unknown".
-constexpr std::array<std::string_view, 4> kLaterBackends = {"linux-kvm", "linux-firecracker", "linux-gvisor",
-                                                            "macos-vz"};
+constexpr std::array<std::string_view, 2> kLaterBackends = {"linux-firecracker", "linux-gvisor"};
 
 base::Result<BackendChoice> choose_auto(const Backends& backends, Isolation min_isolation) {
   const Isolation least = std::max(min_isolation, Isolation::UserKernel);
@@ -65,6 +64,7 @@ base::Result<BackendChoice> choose_backend(const Backends& backends, std::string
   if (name.empty() || name == "auto") return choose_auto(backends, min_isolation);
   const auto found = std::ranges::find_if(backends, [&](const auto& candidate) { return candidate->name() == name; });
   if (found == backends.end()) {
+    // What the published SDK sends when its user chose nothing.
     if (name == "macos-vz") return choose_auto(backends, min_isolation);
     return unknown_backend(backends, name);
   }
