@@ -12,7 +12,7 @@ packages_of() {
   case $1 in
     build)
       echo g++ meson ninja-build pkg-config libasio-dev libcpp-httplib-dev \
-        libsimdjson-dev libfmt-dev libseccomp-dev libtomlplusplus-dev libmd-dev
+        libsimdjson-dev libfmt-dev libtomlplusplus-dev libmd-dev
       ;;
     image)
       echo mmdebstrap erofs-utils e2fsprogs kmod cpio xz-utils lz4 zstd gpg ca-certificates

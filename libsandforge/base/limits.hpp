@@ -73,8 +73,7 @@ inline constexpr std::size_t kEarlySignalsMax = 16;       // kept until the comm
 
 // Time
 inline constexpr std::int64_t kBootTimeoutMs = 120'000;
-inline constexpr std::int64_t kShutdownGraceMs = 200;  // for the agent to sync and power off, before the kill
-inline constexpr std::int64_t kExitGraceMs = 1000;     // from a lost agent to the verdict that its guest still runs
+inline constexpr std::int64_t kExitGraceMs = 1000;  // from a lost agent to the verdict that its guest still runs
 
 // Monitor
 inline constexpr std::size_t kGuestLogBytesMax = 1 * kMiB;  // of a guest's serial port, passed on in its whole life
