@@ -40,4 +40,21 @@ KvmState kvm_state(const char* device) {
   return cpu_virtualizes() ? KvmState::Usable : KvmState::NotHardware;
 }
 
+KvmAdvice explain(KvmState state) noexcept {
+  switch (state) {
+    case KvmState::Usable: break;
+    case KvmState::Missing:
+      return {"this host has no /dev/kvm",
+              "turn on virtualisation in the firmware (in a virtual machine: nested virtualisation), then modprobe "
+              "kvm_intel or kvm_amd"};
+    case KvmState::Denied:
+      return {"/dev/kvm is there, but this user may not open it", "usermod -aG kvm USER, then log in again"};
+    case KvmState::NotHardware:
+      return {"/dev/kvm is there, but the CPU offers neither VMX nor SVM behind it",
+              "use a host, or a virtual machine with nested virtualisation, whose /proc/cpuinfo has vmx or svm"};
+    case KvmState::Broken: return {"/dev/kvm does not answer as KVM does", "look into the kernel's log for kvm"};
+  }
+  return {"", ""};
+}
+
 }  // namespace sandforge::backend

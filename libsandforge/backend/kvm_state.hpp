@@ -17,4 +17,11 @@ enum class KvmState : std::uint8_t {
 // Opens `device` and asks for its version; a few microseconds.
 KvmState kvm_state(const char* device = "/dev/kvm");
 
+// For people: what is the matter, and what to do about it. Both "" for Usable; static storage.
+struct KvmAdvice {
+  const char* finding;
+  const char* remedy;
+};
+KvmAdvice explain(KvmState state) noexcept;
+
 }  // namespace sandforge::backend

@@ -88,25 +88,11 @@ Check check_agent(const Directories& directories) {
 }
 
 Check check_kvm() {
-  using backend::KvmState;
-  const auto slow = [](const char* detail, const char* remedy) -> Check {
-    return {"kvm", CheckStatus::CouldBeBetter, std::string(detail) + ": guests run with an emulated CPU, slowly",
-            remedy};
-  };
-  switch (backend::kvm_state()) {
-    case KvmState::Usable: return {"kvm", CheckStatus::Fine, "/dev/kvm", {}};
-    case KvmState::Missing:
-      return slow("/dev/kvm does not exist",
-                  "turn on virtualisation in the firmware (in a virtual machine: nested virtualisation), then modprobe "
-                  "kvm_intel or kvm_amd");
-    case KvmState::Denied:
-      return slow("/dev/kvm is not open to this user", "sudo usermod -aG kvm $USER, then log in anew");
-    case KvmState::NotHardware:
-      return slow("/dev/kvm is there, but the CPU offers neither VMX nor SVM",
-                  "use a host, or a virtual machine with nested virtualisation, whose /proc/cpuinfo has vmx or svm");
-    case KvmState::Broken: break;
-  }
-  return slow("/dev/kvm does not answer as KVM does", "look into the kernel's log for kvm");
+  const backend::KvmState state = backend::kvm_state();
+  if (state == backend::KvmState::Usable) return {"kvm", CheckStatus::Fine, "/dev/kvm", {}};
+  const backend::KvmAdvice advice = backend::explain(state);
+  return {"kvm", CheckStatus::CouldBeBetter, fmt::format("{}: guests run with an emulated CPU, slowly", advice.finding),
+          advice.remedy};
 }
 
 Check check_mke2fs() {

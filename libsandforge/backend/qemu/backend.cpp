@@ -108,27 +108,15 @@ Probe QemuBackend::probe() const {
     probe.detail += "emulated CPU, counting instructions (for measurements only)";
     return probe;
   }
-  switch (kvm_state(options_.kvm_device.c_str())) {
-    case KvmState::Usable:
-      probe.isolation = Isolation::HardwareVm;
-      probe.detail += "KVM";
-      break;
-    case KvmState::Missing:
-      probe.detail += "emulated CPU (this host has no /dev/kvm)";
-      probe.remedy = "for speed, use a host with hardware virtualisation, or switch on nested virtualisation";
-      break;
-    case KvmState::Denied:
-      probe.detail += "emulated CPU (/dev/kvm is there, but this user may not open it)";
-      probe.remedy = "usermod -aG kvm USER, then log in again";
-      break;
-    case KvmState::NotHardware:
-      probe.detail += "emulated CPU (/dev/kvm is there, but the CPU offers no VMX or SVM behind it)";
-      break;
-    case KvmState::Broken:
-      probe.detail += "emulated CPU (/dev/kvm does not answer as KVM does)";
-      probe.remedy = "modprobe kvm_intel, or kvm_amd";
-      break;
+  const KvmState state = kvm_state(options_.kvm_device.c_str());
+  if (state == KvmState::Usable) {
+    probe.isolation = Isolation::HardwareVm;
+    probe.detail += "KVM";
+    return probe;
   }
+  const KvmAdvice advice = explain(state);
+  probe.detail += std::string("emulated CPU (") + advice.finding + ")";
+  probe.remedy = advice.remedy;
   return probe;
 }
 
