@@ -26,8 +26,9 @@ std::string agent_archive(std::string_view agent) {
 
 base::Result<fs::path> make_initrd(const BootFiles& files, const fs::path& agent_binary, const fs::path& cache_dir) {
   SANDFORGE_TRY(const std::string agent, read_file(agent_binary, limits::kAgentBytesMax));
-  // Blobs are named by their digest, so the name stands for the content. The first word changes with the layout above.
-  const std::string key = sha256_of("initrd 1\n" + sha256_of(agent) + "\n" + files.modules.filename().string() + "\n");
+  // Blobs are named by their digest, so the name stands for the content. The first line changes with the layout above
+  // and the mode below.
+  const std::string key = sha256_of("initrd 2\n" + sha256_of(agent) + "\n" + files.modules.filename().string() + "\n");
   const fs::path path = cache_dir / ("initrd-" + std::string(hex_of(key)) + ".cpio");
   if (file_bytes(path)) return path;
 
