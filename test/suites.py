@@ -178,6 +178,7 @@ def suites(full: bool) -> list[Suite]:
         # These two run in the lab's nested guest where this machine has no /dev/kvm.
         Suite("kvm-boot", [python, "test/kvm/run.py", "boot", str(BUILD)], 1200, "unittest"),
         Suite("conformance-linux-kvm", [python, "test/kvm/run.py", "conformance", str(BUILD)], 1800, "doctest"),
+        Suite("confinement-linux-qemu", [python, "test/integration/confinement_test.py", daemon], 120, "unittest"),
         Suite("python-linux-qemu", ["sh", "bindings/python/live_tests.sh", "build/python", daemon, "linux-qemu"], 900,
               "pytest"),
     ]

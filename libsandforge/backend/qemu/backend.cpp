@@ -51,7 +51,7 @@ class QemuBackend final : public Backend {
   std::string find() const;
   bool use_kvm() const { return !options_.counted && kvm_state(options_.kvm_device.c_str()) == KvmState::Usable; }
   std::string version_of(const std::string& program) const;
-  void drop_privilege(base::SpawnOptions& spawn, const LaunchFiles& files, bool kvm) const;
+  base::Status drop_privilege(base::SpawnOptions& spawn, const LaunchFiles& files, bool kvm) const;
 
   const QemuOptions options_;
   const TscMeter tsc_;
@@ -121,22 +121,30 @@ Probe QemuBackend::probe() const {
 }
 
 // Root's QEMU runs as a user id that nobody else has: it may read what everybody may read, and write to its disk by
-// the descriptor alone. An ordinary user's runs as that user. It stays root where a file or /dev/kvm would be out of
-// reach.
-void QemuBackend::drop_privilege(base::SpawnOptions& spawn, const LaunchFiles& files, bool kvm) const {
+// the descriptor alone. An ordinary user's runs as that user. Refused where it would have to stay root.
+base::Status QemuBackend::drop_privilege(base::SpawnOptions& spawn, const LaunchFiles& files, bool kvm) const {
   const std::uint32_t id = guest_id();
-  if (id == 0) return;
+  if (id == 0) return {};
   // QEMU reopens these two by /proc/self/fd, which asks for permission once more.
-  if (!world_readable(files.kernel.get()) || !world_readable(files.initrd.get())) return;
+  if (!world_readable(files.kernel.get()) || !world_readable(files.initrd.get())) {
+    return base::make_error(base::Code::Denied, "image_unreadable",
+                            "the guest's kernel or initrd is not readable for QEMU's own user id",
+                            "chmod a+r the files of the image store, or build the image anew");
+  }
   if (kvm) {
     struct stat device {};
-    if (::stat(options_.kvm_device.c_str(), &device) != 0) return;
+    if (::stat(options_.kvm_device.c_str(), &device) != 0) return base::os_error("look at " + options_.kvm_device);
     const bool by_group = (device.st_mode & 0060) == 0060, by_all = (device.st_mode & 0006) == 0006;
-    if (!by_group && !by_all) return;
+    if (!by_group && !by_all) {
+      return base::make_error(base::Code::Denied, "kvm_for_root_only",
+                              options_.kvm_device + " is open to root alone, and QEMU does not run as root",
+                              "chgrp kvm " + options_.kvm_device + " && chmod 660 " + options_.kvm_device);
+    }
     if (by_group) spawn.groups = {device.st_gid};
   }
   spawn.uid = id;
   spawn.gid = id;
+  return {};
 }
 
 base::Result<std::unique_ptr<Worker>> QemuBackend::launch(const LaunchPlan& plan) {
@@ -169,7 +177,7 @@ base::Result<std::unique_ptr<Worker>> QemuBackend::launch(const LaunchPlan& plan
   spawn.empty_network = true;
   spawn.no_new_privs = true;
   spawn.max_open_files = kQemuOpenFiles;
-  drop_privilege(spawn, files, machine.kvm);
+  SANDFORGE_TRY_STATUS(drop_privilege(spawn, files, machine.kvm));
   SANDFORGE_TRY(base::Child child, base::spawn(spawn));
   base::UniqueFd exited(::fcntl(child.pidfd(), F_DUPFD_CLOEXEC, 0));
   if (!exited) return base::os_error("watch qemu");
