@@ -23,7 +23,9 @@ inline constexpr std::size_t kBodyBytesTotal = 256 * kMiB;  // buffered by all c
 inline constexpr std::size_t kChunkExtensionBytes = 256;
 inline constexpr std::size_t kTrailerBytes = 8 * kKiB;
 inline constexpr std::size_t kJsonDepth = 64;
-inline constexpr std::size_t kPipelinedBytes = 64 * kKiB;  // read ahead while a request is answered
+inline constexpr std::size_t kJsonEntries = 4096;  // of one list, or of one map of strings: the library's own cap
+inline constexpr std::size_t kJsonLargeBytes = 256 * kKiB;  // larger documents are parsed one at a time
+inline constexpr std::size_t kPipelinedBytes = 64 * kKiB;   // read ahead while a request is answered
 
 // Answers
 inline constexpr std::size_t kExecStreamBytes = 16 * kMiB;  // kept of each output stream of a buffered exec
@@ -32,7 +34,7 @@ inline constexpr std::size_t kFileReadBytes = 16 * kMiB;    // files/read; files
 // Work
 inline constexpr std::size_t kConnections = 16384;
 inline constexpr std::size_t kQuickWorkers = 4;
-inline constexpr std::size_t kFileWorkers = 16;
+inline constexpr std::size_t kFileWorkers = 256;  // started when needed: kFileJobsPerSandbox for 64 sandboxes
 inline constexpr std::size_t kDestroyWorkers = 8;
 inline constexpr std::size_t kQueuedJobs = 4096;          // a pool, waiting
 inline constexpr std::size_t kFileJobsPerSandbox = 4;     // at once; so that one stalled guest cannot hold every worker

@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <mutex>
 #include <string_view>
+#include <unordered_map>
 
 #include "server/base64.hpp"
 #include "server/caps.hpp"
@@ -26,6 +28,7 @@ class Document {
  public:
   explicit Document(std::string& json) {
     if (json.empty()) refuse("it is empty, a JSON object is expected");
+    if (json.size() > caps::kJsonLargeBytes) turn_ = std::unique_lock(large_documents());
     json.reserve(json.size() + simdjson::SIMDJSON_PADDING);
     if (parser_.allocate(json.size(), caps::kJsonDepth) != simdjson::SUCCESS) refuse("too large");
     element root;
@@ -38,6 +41,13 @@ class Document {
   const simdjson::dom::object& root() const { return root_; }
 
  private:
+  // A parsed document takes up to twelve times the size of its text, so large ones are parsed one after the other.
+  static std::mutex& large_documents() {
+    static std::mutex mutex;
+    return mutex;
+  }
+
+  std::unique_lock<std::mutex> turn_;  // first: given up when the document has been freed
   simdjson::dom::parser parser_;
   simdjson::dom::object root_;
 };
@@ -56,6 +66,10 @@ std::string snake_case(std::string_view key) {
 }
 
 std::string in_quotes(std::string_view key) { return "'" + std::string(key) + "'"; }
+
+std::string too_many(std::string_view key) {
+  return in_quotes(key) + " has more than " + std::to_string(caps::kJsonEntries) + " entries";
+}
 
 // One value with the name it goes by in messages.
 struct Value {
@@ -109,6 +123,7 @@ void read(const Value& value, std::vector<std::string>& out) {
   simdjson::dom::array array;
   if (value.json.get(array) != simdjson::SUCCESS) refuse(in_quotes(value.key) + " must be an array of strings");
   for (const element item : array) {
+    if (out.size() == caps::kJsonEntries) refuse(too_many(value.key));
     if (!item.is_string()) refuse(in_quotes(value.key) + " must be an array of strings");
     read(Value{value.key, item}, out.emplace_back());
   }
@@ -119,7 +134,10 @@ void read(const Value& value, std::vector<std::pair<std::string, std::string>>& 
   if (value.is_null()) return;
   simdjson::dom::object object;
   if (value.json.get(object) != simdjson::SUCCESS) refuse(in_quotes(value.key) + " must be an object of strings");
+  std::unordered_map<std::string, std::size_t> places;  // in `out`, by name
+  std::size_t fields = 0;
   for (const auto field : object) {
+    if (++fields > caps::kJsonEntries) refuse(too_many(value.key));
     if (field.value.is_null()) continue;
     const std::string key(field.key);
     if (key.empty() || key.find('=') != key.npos || key.find('\0') != key.npos) {
@@ -127,11 +145,11 @@ void read(const Value& value, std::vector<std::pair<std::string, std::string>>& 
     }
     std::string text;
     read(Value{value.key + "." + key, field.value}, text);
-    const auto same = std::find_if(out.begin(), out.end(), [&](const auto& pair) { return pair.first == key; });
-    if (same == out.end()) {
+    const auto [place, is_new] = places.emplace(key, out.size());
+    if (is_new) {
       out.emplace_back(key, std::move(text));
     } else {
-      same->second = std::move(text);
+      out[place->second].second = std::move(text);
     }
   }
 }
@@ -175,7 +193,10 @@ void read(const Value& value, std::vector<Mount>& out) {
   if (value.is_null()) return;
   simdjson::dom::array array;
   if (value.json.get(array) != simdjson::SUCCESS) refuse("'mounts' must be an array of objects");
-  for (const element item : array) read(Value{"mounts", item}, out.emplace_back());
+  for (const element item : array) {
+    if (out.size() == caps::kJsonEntries) refuse(too_many(value.key));
+    read(Value{"mounts", item}, out.emplace_back());
+  }
 }
 
 void read(const Value& value, SandboxSpec& out) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// WorkerPool: a fixed number of threads for work that may block, with a bounded queue and a share for each key.
+// WorkerPool: threads for work that may block, started when needed and then kept, with a bounded queue and a share for
+// each key.
 #pragma once
 
 #include <condition_variable>
@@ -16,6 +17,7 @@ namespace sandforge::server {
 
 class WorkerPool {
  public:
+  // At most `threads` threads; one is there at once, or the constructor throws.
   // At most `per_key` jobs of one (not empty) key run at once; further ones wait without holding a thread.
   WorkerPool(std::size_t threads, std::size_t queue_max, std::size_t per_key);
   // BLOCKS until running jobs have ended; jobs still waiting are dropped.
@@ -32,14 +34,17 @@ class WorkerPool {
     std::function<void()> run;
   };
   void work();
+  void add_thread();
   std::list<Job>::iterator next_job();
 
+  const std::size_t threads_max_;
   const std::size_t queue_max_;
   const std::size_t per_key_;
   std::mutex mutex_;
   std::condition_variable wake_;
   std::list<Job> jobs_;
   std::map<std::string, std::size_t> running_;  // by key, only keys with running jobs
+  std::size_t idle_ = 0;                        // threads that wait for a job
   bool stopping_ = false;
   std::vector<std::thread> threads_;
 };

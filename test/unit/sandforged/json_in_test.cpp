@@ -124,6 +124,19 @@ TEST_CASE("exec bodies with wrong types or NUL are refused") {
   }
 }
 
+TEST_CASE("a list or a map of more entries than the library takes is refused while it is read") {
+  std::string list = R"({"command":["true")";
+  std::string map = R"({"env":{"A":"")";
+  for (int i = 1; i < 4096; ++i) {
+    list += R"(,"")";
+    map += ",\"A" + std::to_string(i) + "\":\"\"";
+  }
+  CHECK(exec(list + "]}").argv.size() == 4096);
+  CHECK(exec(map + "}}").env.size() == 4096);
+  CHECK(refusal([&] { exec(list + R"(,""]})"); }) == "invalid request body: 'command' has more than 4096 entries");
+  CHECK(refusal([&] { exec(map + R"(,"B":""}})"); }) == "invalid request body: 'env' has more than 4096 entries");
+}
+
 TEST_CASE("bytes are accepted as base64 and as numbers") {
   CHECK(write(R"({"guest_path":"/a","data":"AAH/"})").data == std::string("\x00\x01\xff", 3));
   CHECK(write(R"({"guestPath":"/a","data":[0,1,255]})").data == std::string("\x00\x01\xff", 3));

@@ -37,3 +37,16 @@ TEST_CASE("a full queue refuses, and the end waits for what runs") {
   CHECK_FALSE(pool.submit({}, [] {}));
   release.set_value();
 }
+
+TEST_CASE("jobs that block do not hold up further jobs until all threads are taken") {
+  std::promise<void> release;
+  const std::shared_future<void> released = release.get_future().share();
+  std::promise<void> last_ran;
+  WorkerPool pool(8, 16, 4);
+  for (int i = 0; i < 7; ++i) {
+    pool.submit(i < 4 ? "a" : "b", [&] { released.wait(); });
+  }
+  pool.submit("c", [&] { last_ran.set_value(); });
+  last_ran.get_future().wait();
+  release.set_value();
+}
