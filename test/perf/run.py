@@ -100,9 +100,9 @@ def bare_hello(inputs: dict[str, str], work: Path) -> int:
         "-device", "virtio-serial-device", "-chardev", f"socket,id=agent,fd={fd},server=on,wait=off",
         "-device", "virtserialport,chardev=agent,name=org.sandforge.agent.0",
         "-drive", f"if=none,id=root,format=raw,readonly=on,file={inputs['root']}",
-        "-device", "virtio-blk-device,drive=root,serial=root",
+        "-device", "virtio-blk-device,drive=root,serial=root,werror=report,rerror=report",
         "-drive", f"if=none,id=disk,format=raw,cache=unsafe,file={work / 'bare-disk'}",
-        "-device", "virtio-blk-device,drive=disk,serial=disk",
+        "-device", "virtio-blk-device,drive=disk,serial=disk,werror=report,rerror=report",
     ]
     qemu = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[fd])
     listener.close()

@@ -35,7 +35,10 @@ void add_disk(std::vector<std::string>& args, const std::string& name, int fd, c
   args.insert(args.end(), {"-blockdev", "driver=raw,node-name=" + name + "," + options +
                                             ",file.driver=file,file.filename=/dev/fdset/" + set +
                                             ",file.locking=off,file.aio=threads"});
-  args.insert(args.end(), {"-device", "virtio-blk-device,drive=" + name + ",serial=" + name});
+  // werror: the default would stop the whole guest, without a word, when the host's disk is full; the guest gets an I/O
+  // error instead, and its commands still end.
+  args.insert(args.end(),
+              {"-device", "virtio-blk-device,drive=" + name + ",serial=" + name + ",werror=report,rerror=report"});
 }
 
 }  // namespace
