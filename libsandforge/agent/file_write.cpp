@@ -47,7 +47,7 @@ base::Result<Target> find_target(int root, std::string path) {
     if (S_ISREG(target.info.st_mode)) return target;
     if (S_ISDIR(target.info.st_mode)) return base::os_error(path.substr(0, 200), EISDIR);
     if (!S_ISLNK(target.info.st_mode)) {
-      return base::make_error(base::Code::InvalidArgument, "not_a_file", path.substr(0, 200) + ": not a regular file");
+      return base::make_error(base::Code::Conflict, "not_a_file", "not a regular file");
     }
     char link[limits::kPathMax];
     const ssize_t n = ::readlinkat(directory, name, link, sizeof(link));

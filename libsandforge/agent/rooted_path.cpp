@@ -49,7 +49,7 @@ base::Result<base::UniqueFd> open_regular(int root, const std::string& path) {
   if (::fstat(handle.get(), &info) != 0) return path_error(path, errno);
   if (S_ISDIR(info.st_mode)) return path_error(path, EISDIR);
   if (!S_ISREG(info.st_mode)) {
-    return base::make_error(base::Code::InvalidArgument, "not_a_file", path.substr(0, 200) + ": not a regular file");
+    return base::make_error(base::Code::Conflict, "not_a_file", "not a regular file");
   }
   // The very inode that was looked at, by the agent's own /proc.
   const std::string reopen = "/proc/self/fd/" + std::to_string(handle.get());

@@ -64,9 +64,25 @@ Code code_of_errno(int number) noexcept {
   }
 }
 
+namespace {
+
+// What helps against a full host, whatever ran into it.
+const char* remedy_of_errno(int number) noexcept {
+  switch (number) {
+    case ENOSPC: return "free some disk space";
+    case EDQUOT: return "free some disk space, or raise the quota";
+    case ENOMEM: return "free some memory";
+    case EMFILE: return "raise the limit of open files of this process (ulimit -n)";
+    case ENFILE: return "raise the limit of open files of this host (sysctl fs.file-max)";
+    default: return "";
+  }
+}
+
+}  // namespace
+
 Error os_error(std::string_view what, int number) {
   const Code code = code_of_errno(number);
-  Error error = make_error(code, {}, std::string(what) + ": " + std::strerror(number));
+  Error error = make_error(code, {}, std::string(what) + ": " + std::strerror(number), remedy_of_errno(number));
   error.os_errno = number;
   return error;
 }

@@ -44,7 +44,8 @@ base::Status Sandbox::check_ready() const {
     return base::make_error(Code::Disconnected, "destroyed", fmt::format("sandbox \"{}\" is destroyed{}", id_, why));
   }
   return base::make_error(Code::Conflict, "not_ready",
-                          fmt::format("sandbox \"{}\" is in state {}{}", id_, state_name(info_.state), why));
+                          fmt::format("sandbox \"{}\" is in state {}{}", id_, state_name(info_.state), why),
+                          phase_ == State::Error ? "destroy it and create another" : "wait until it is ready");
 }
 
 base::Status Sandbox::wait_created(Timeout timeout) {

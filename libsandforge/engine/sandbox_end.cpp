@@ -15,6 +15,10 @@ namespace {
 using base::Code;
 using base::Error;
 
+constexpr const char* kBootRemedy =
+    "'sandforged doctor' checks the host; a damaged image is made again: 'sandforged image rm NAME', then 'image "
+    "build'";
+
 }  // namespace
 
 void Sandbox::begin_destroy(const std::string& reason, const std::string& text) {
@@ -28,7 +32,8 @@ void Sandbox::begin_destroy(const std::string& reason, const std::string& text) 
       info_.failure_reason = reason;
     }
     if (!created_ && !create_error_) {
-      create_error_ = base::make_error(Code::Conflict, "destroyed", "sandbox was destroyed while it was being created");
+      create_error_ = base::make_error(Code::Conflict, "destroyed", "sandbox was destroyed while it was being created",
+                                       "create it again");
     }
   }
   move_to(State::Destroying);
@@ -77,7 +82,7 @@ void Sandbox::on_worker_exit() {
   if (phase_ == State::Ready) {
     fail(base::make_error(Code::GuestFault, "vm_crash", "the VM ended: " + how), wire::EndedBy::VmCrash);
   } else {
-    fail(base::make_error(Code::GuestFault, "boot_failed", "the guest ended before it was ready: " + how),
+    fail(base::make_error(Code::GuestFault, "boot_failed", "the guest ended before it was ready: " + how, kBootRemedy),
          wire::EndedBy::VmCrash);
   }
 }
@@ -95,7 +100,7 @@ void Sandbox::on_agent_lost() {
     fail(base::make_error(Code::GuestFault, "agent_lost", why), wire::EndedBy::AgentLost);
   } else {
     describe_exit_in_failure_ = true;
-    fail(base::make_error(Code::GuestFault, "boot_failed", why), wire::EndedBy::AgentLost);
+    fail(base::make_error(Code::GuestFault, "boot_failed", why, kBootRemedy), wire::EndedBy::AgentLost);
   }
 }
 
