@@ -5,6 +5,7 @@
 //   still written), then the loop ends; the second signal ends the process at once
 #include "server/server.hpp"
 
+#include <malloc.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -227,6 +228,8 @@ int serve(const ServeOptions& options) {
   std::signal(SIGPIPE, SIG_IGN);
   ::umask(077);
   raise_descriptor_limit();
+  // Fixed: else the C library would keep what large bodies took, in arenas of hundreds of MiB.
+  ::mallopt(M_MMAP_THRESHOLD, static_cast<int>(caps::kMiB));
   return Daemon(options).run();
 }
 
