@@ -72,6 +72,9 @@ base::Result<std::size_t> reap_state_dir(const fs::path& directory) {
     ++count;
   }
   if (error) return base::os_error("cannot read " + (directory / "sandboxes").string(), error.value());
+  // Initrds are made anew in milliseconds; those of images and agents long gone would pile up otherwise.
+  fs::remove_all(directory / "initrd", error);
+  if (error) return base::os_error("cannot remove " + (directory / "initrd").string(), error.value());
   return count;
 }
 

@@ -72,13 +72,7 @@ class KvmBackend final : public Backend {
 base::Result<base::UniqueFd> KvmBackend::open_device() const {
   base::UniqueFd device(::open(options_.device.c_str(), O_RDWR | O_CLOEXEC));
   if (device) return device;
-  base::Error error = base::os_error("open " + options_.device);
-  if (error.os_errno == EACCES || error.os_errno == EPERM) {
-    return std::move(error).with_remedy("usermod -aG kvm USER, then log in again");
-  }
-  return std::move(error).with_remedy(
-      "switch on virtualisation in the firmware (or nested virtualisation for this virtual machine), then modprobe "
-      "kvm_intel or kvm_amd");
+  return base::os_error("open " + options_.device).with_remedy(explain(kvm_state(options_.device.c_str())).remedy);
 }
 
 Probe KvmBackend::probe() const {
@@ -93,13 +87,14 @@ Probe KvmBackend::probe() const {
     probe.remedy = error.remedy;
     return probe;
   };
-  const auto device = open_device();
-  if (!device) return refuse(device.error());
-  if (kvm_state(options_.device.c_str()) == KvmState::NotHardware) {
-    probe.reason = options_.device + " is there, but the CPU offers neither VMX nor SVM behind it";
-    probe.remedy = "use a host, or a virtual machine with nested virtualisation, whose /proc/cpuinfo has vmx or svm";
+  if (const KvmState state = kvm_state(options_.device.c_str()); state != KvmState::Usable) {
+    const KvmAdvice advice = explain(state);
+    probe.reason = advice.finding;
+    probe.remedy = advice.remedy;
     return probe;
   }
+  const auto device = open_device();
+  if (!device) return refuse(device.error());
   const auto facts = vmm::check_kvm(device.value().get());
   if (!facts) return refuse(facts.error());
   if (const auto allowed = check_user_namespaces(); !allowed) return refuse(allowed.error());
