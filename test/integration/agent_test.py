@@ -381,8 +381,8 @@ class FileTest(AgentCase):
     def test_what_is_not_a_file_is_refused(self):
         self.run_command("mkfifo", "/root/fifo")
         for path in ("/root/fifo", "/dev/zero"):
-            self.refused(self.connection.read(path), "invalid_argument")
-            self.refused(self.connection.write(path), "invalid_argument")
+            self.refused(self.connection.read(path), "conflict")
+            self.refused(self.connection.write(path), "conflict")
         self.refused(self.connection.read("/root"), "conflict", errno.EISDIR)
         self.refused(self.connection.write("/root"), "conflict", errno.EISDIR)
         self.refused(self.connection.read("/no/such"), "not_found", errno.ENOENT)

@@ -46,7 +46,8 @@ base::Status Loop::run() {
     if (count < 0 && errno != EINTR) return base::os_error("wait for events");
     for (int i = 0; i < count && !stopped_; ++i) {
       const epoll_event& event = events[static_cast<std::size_t>(i)];
-      const auto at = callbacks_.find(event.data.u64);
+      const std::uint64_t number = event.data.u64;  // a copy: the struct is packed, and find() takes a reference
+      const auto at = callbacks_.find(number);
       if (at == callbacks_.end()) continue;
       const std::shared_ptr<Callback> callback = at->second;  // it may remove itself
       (*callback)(event.events);
