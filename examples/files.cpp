@@ -12,19 +12,19 @@ int main(int argc, char** argv) {
     auto sandbox = sandforge::Sandbox::create(engine, spec);
     const auto files = sandbox.files();
 
-    files.write("/work/in/hello.txt", "hello\n");  // missing directories are made
-    files.rename("/work/in/hello.txt", "/work/in/greeting.txt");
-    std::cout << files.read("/work/in/greeting.txt");
+    files.write("/data/in/hello.txt", "hello\n");  // missing directories are made
+    files.rename("/data/in/hello.txt", "/data/in/greeting.txt");
+    std::cout << files.read("/data/in/greeting.txt");
 
-    auto writer = files.open_write("/work/in/big.bin");  // any size, in bounded memory
+    auto writer = files.open_write("/data/in/big.bin");  // any size, in bounded memory
     const std::string block(64 * 1024, 'x');
     for (int i = 0; i < 32; ++i) writer.write(block);
     writer.finish();
 
-    for (const auto& entry : files.list("/work/in")) std::cout << entry.name << "  " << entry.length << " bytes\n";
-    files.remove("/work", true);
+    for (const auto& entry : files.list("/data/in")) std::cout << entry.name << "  " << entry.length << " bytes\n";
+    files.remove("/data", true);
     try {
-      files.stat("/work/in/greeting.txt");
+      files.stat("/data/in/greeting.txt");
     } catch (const sandforge::NotFound& error) {
       std::cout << "gone: " << error.what() << "\n";
     }

@@ -138,7 +138,7 @@ TEST_CASE("a file is written, read, described, listed, renamed and removed") {
   Guest guest;
   guest.ready();
   const std::string bytes = random_bytes(3 * limits::kMiB + 5);
-  const auto written = guest.write_file("/work/dir/file.bin", bytes, 0600);
+  const auto written = guest.write_file("/data/dir/file.bin", bytes, 0600);
   REQUIRE(written.code == base::Code::Ok);
   const auto info = wire::decode<wire::FileInfo>(written.body);
   REQUIRE(info);
@@ -146,22 +146,22 @@ TEST_CASE("a file is written, read, described, listed, renamed and removed") {
   CHECK(info.value().length == bytes.size());
   CHECK(info.value().mode == (S_IFREG | 0600));
 
-  const auto read = guest.open(Operation::FileRead, wire::FileReadRequest{"/work/dir/file.bin"});
+  const auto read = guest.open(Operation::FileRead, wire::FileReadRequest{"/data/dir/file.bin"});
   REQUIRE(guest.wait(*read));
   CHECK(read->ok());
   CHECK((read->data[0] == bytes));
   CHECK(read->ended[0]);
-  const auto part = guest.open(Operation::FileRead, wire::FileReadRequest{"/work/dir/file.bin", 1000, 20});
+  const auto part = guest.open(Operation::FileRead, wire::FileReadRequest{"/data/dir/file.bin", 1000, 20});
   REQUIRE(guest.wait(*part));
   CHECK(part->data[0] == bytes.substr(1000, 20));
 
-  CHECK(guest.call(Operation::FileRename, wire::RenameRequest{"/work/dir/file.bin", "/work/other"}).code ==
+  CHECK(guest.call(Operation::FileRename, wire::RenameRequest{"/data/dir/file.bin", "/data/other"}).code ==
         base::Code::Ok);
-  CHECK(guest.on_path(Operation::FileStat, "/work/dir/file.bin").os_errno == ENOENT);
-  CHECK(guest.on_path(Operation::FileStat, "/work/other").code == base::Code::Ok);
-  CHECK(guest.on_path(Operation::FileRemove, "/work").os_errno == ENOTEMPTY);
-  CHECK(guest.on_path(Operation::FileRemove, "/work", 1).code == base::Code::Ok);
-  CHECK(guest.on_path(Operation::FileStat, "/work").code == base::Code::NotFound);
+  CHECK(guest.on_path(Operation::FileStat, "/data/dir/file.bin").os_errno == ENOENT);
+  CHECK(guest.on_path(Operation::FileStat, "/data/other").code == base::Code::Ok);
+  CHECK(guest.on_path(Operation::FileRemove, "/data").os_errno == ENOTEMPTY);
+  CHECK(guest.on_path(Operation::FileRemove, "/data", 1).code == base::Code::Ok);
+  CHECK(guest.on_path(Operation::FileStat, "/data").code == base::Code::NotFound);
 }
 
 TEST_CASE("a long listing comes in frames of whole records") {
