@@ -91,6 +91,17 @@ struct StreamLog : agent_client::StreamEvents {
   std::function<void()> when_data, when_sendable, when_result;
 };
 
+// Opens a stream whose events the answer records.
+inline std::unique_ptr<StreamLog> open_stream(base::EventLoop& loop, agent_client::Session& session,
+                                              std::string request) {
+  auto events = std::make_unique<StreamLog>();
+  events->loop = &loop;
+  auto stream = session.open(std::move(request), *events);
+  REQUIRE(stream);
+  events->stream = std::move(stream).value();
+  return events;
+}
+
 inline wire::ExecRequest exec_of(std::vector<std::string> argv) {
   wire::ExecRequest request;
   request.argv = std::move(argv);

@@ -85,14 +85,7 @@ struct RawPeer {
     return heard;
   }
 
-  std::unique_ptr<StreamLog> open(std::string request) {
-    auto events = std::make_unique<StreamLog>();
-    events->loop = &loop;
-    auto stream = session->open(std::move(request), *events);
-    REQUIRE(stream);
-    events->stream = std::move(stream).value();
-    return events;
-  }
+  std::unique_ptr<StreamLog> open(std::string request) { return open_stream(loop, *session, std::move(request)); }
   template <typename Request>
   std::unique_ptr<StreamLog> open(wire::Operation operation, const Request& request) {
     return open(wire::encode_open(operation, request));
