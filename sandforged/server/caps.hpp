@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every size and time that a client of the HTTP server controls has its cap here, and nowhere else.
+// Every size and time that a client of the HTTP server controls has its cap here, and nowhere else. Those that an
+// operator may change are Limits, the rest are fixed.
 #pragma once
 
 #include <chrono>
@@ -18,8 +19,6 @@ inline constexpr std::size_t kHeaderCount = 100;
 inline constexpr std::size_t kPathBytes = 512;  // of the URL path; guest paths travel in the query
 
 // Request body
-inline constexpr std::size_t kBodyBytes = 64 * kMiB;
-inline constexpr std::size_t kBodyBytesTotal = 256 * kMiB;  // buffered by all connections together
 inline constexpr std::size_t kChunkExtensionBytes = 256;
 inline constexpr std::size_t kTrailerBytes = 8 * kKiB;
 inline constexpr std::size_t kJsonDepth = 64;
@@ -27,12 +26,7 @@ inline constexpr std::size_t kJsonEntries = 4096;  // of one list, or of one map
 inline constexpr std::size_t kJsonLargeBytes = 256 * kKiB;  // larger documents are parsed one at a time
 inline constexpr std::size_t kPipelinedBytes = 64 * kKiB;   // read ahead while a request is answered
 
-// Answers
-inline constexpr std::size_t kExecStreamBytes = 16 * kMiB;  // kept of each output stream of a buffered exec
-inline constexpr std::size_t kFileReadBytes = 16 * kMiB;    // files/read; files/content has no cap
-
 // Work
-inline constexpr std::size_t kConnections = 16384;
 inline constexpr std::size_t kQuickWorkers = 4;
 inline constexpr std::size_t kFileWorkers = 256;  // started when needed: kFileJobsPerSandbox for 64 sandboxes
 inline constexpr std::size_t kDestroyWorkers = 8;
@@ -49,4 +43,21 @@ inline constexpr std::chrono::seconds kWriteTime{30};    // without any progress
 inline constexpr std::chrono::seconds kTrickleTime{15};  // a byte for clients that wait for a long command
 inline constexpr std::chrono::seconds kDrainTime{3};     // for answers under way at shutdown
 
+// What an operator may set of Limits
+inline constexpr std::size_t kLimitMiBMax = 1024;
+inline constexpr std::size_t kConnectionsMax = 1'000'000;
+
 }  // namespace sandforge::server::caps
+
+namespace sandforge::server {
+
+// Set at start (flags of `serve`), reported by GET /v1/info.
+struct Limits {
+  std::size_t body_bytes = 64 * caps::kMiB;         // of one request; files/content has none
+  std::size_t body_bytes_total = 256 * caps::kMiB;  // buffered by all connections together; never below body_bytes
+  std::size_t files_read_bytes = 16 * caps::kMiB;   // of one file by files/read; files/content has none
+  std::size_t exec_stream_bytes = 16 * caps::kMiB;  // kept of each output stream of a buffered exec
+  std::size_t connections = 16384;                  // at once; more wait in the kernel's queue
+};
+
+}  // namespace sandforge::server

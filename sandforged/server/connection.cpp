@@ -163,13 +163,19 @@ void Connection::on_head(Head head) {
   begin_body();
 }
 
+void Connection::refuse_body() {
+  refuse(413, "too_large",
+         "the request body is larger than " + in_mib(loop_.context.limits.body_bytes) +
+             "; send file contents with PUT …/files/content");
+}
+
 void Connection::begin_body() {
   if (decoder_.done() || match_.route->reads_body) {
     dispatch();
     return;
   }
-  if (request_.head.body == BodyKind::Length && request_.head.content_length > caps::kBodyBytes) {
-    refuse(413, "too_large", "the request body is larger than 64 MiB; send file contents with PUT …/files/content");
+  if (request_.head.body == BodyKind::Length && request_.head.content_length > loop_.context.limits.body_bytes) {
+    refuse_body();
     return;
   }
   phase_ = Phase::Body;
@@ -183,16 +189,16 @@ void Connection::begin_body() {
 void Connection::read_body_bytes() {
   std::string_view rest = in_;
   const std::size_t before = request_.body.size();
-  const auto status = decoder_.feed(rest, request_.body, caps::kBodyBytes + 1 - before);
+  const auto status = decoder_.feed(rest, request_.body, loop_.context.limits.body_bytes + 1 - before);
   in_.erase(0, in_.size() - rest.size());
   const std::size_t grown = request_.body.size() - before;
   loop_.body_bytes += grown;
   budget_taken_ += grown;
   if (status == BodyDecoder::Status::Bad) {
     refuse(400, "bad_request", "malformed chunked request body");
-  } else if (request_.body.size() > caps::kBodyBytes) {
-    refuse(413, "too_large", "the request body is larger than 64 MiB; send file contents with PUT …/files/content");
-  } else if (loop_.body_bytes > caps::kBodyBytesTotal) {
+  } else if (request_.body.size() > loop_.context.limits.body_bytes) {
+    refuse_body();
+  } else if (loop_.body_bytes > loop_.context.limits.body_bytes_total) {
     refuse(503, "no_capacity", "too many large requests at once; try again");
   } else if (status == BodyDecoder::Status::Done) {
     body_left_ = false;

@@ -53,6 +53,7 @@ class Connection : public Exchange {
   void on_head(const HeadError& error) { refuse(error.status, "bad_request", error.message); }
   void on_head(Head head);
   void begin_body();
+  void refuse_body();
   void read_body_bytes();
   void refuse(int status, std::string_view code, std::string_view message);
   void refuse(Reply reply);

@@ -2,6 +2,7 @@
 // How errors become HTTP: one table for every route, and the words of the status line.
 #include <cstring>
 
+#include "server/caps.hpp"
 #include "server/json_in.hpp"
 #include "server/json_out.hpp"
 #include "server/message.hpp"
@@ -95,5 +96,7 @@ std::string format_head(const Reply& reply, const Head& request, bool keep_alive
   }
   return head + "\r\n";
 }
+
+std::string in_mib(std::size_t bytes) { return std::to_string(bytes / caps::kMiB) + " MiB"; }
 
 }  // namespace sandforge::server

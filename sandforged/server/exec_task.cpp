@@ -54,7 +54,9 @@ void explain_on_stderr(const ExecResult& result, Output& err) {
 // Loop thread, but for begin() and the encoding of the result.
 class ExecTask : public Deferred, public std::enable_shared_from_this<ExecTask> {
  public:
-  explicit ExecTask(std::shared_ptr<Exchange> exchange) : exchange_(std::move(exchange)) {}
+  // Keeps at most `kept_max` bytes of each output stream.
+  ExecTask(std::shared_ptr<Exchange> exchange, std::size_t kept_max)
+      : exchange_(std::move(exchange)), kept_max_(kept_max) {}
 
   // Worker thread.
   void begin(Sandbox& sandbox, ExecSpec spec) {
@@ -152,7 +154,7 @@ class ExecTask : public Deferred, public std::enable_shared_from_this<ExecTask> 
       }
       budget -= *count;
       output.total += *count;
-      output.kept.append(buffer_.data(), std::min(*count, caps::kExecStreamBytes - output.kept.size()));
+      output.kept.append(buffer_.data(), std::min(*count, kept_max_ - output.kept.size()));
     }
     return false;
   }
@@ -186,6 +188,7 @@ class ExecTask : public Deferred, public std::enable_shared_from_this<ExecTask> 
   }
 
   const std::shared_ptr<Exchange> exchange_;
+  const std::size_t kept_max_;
   std::optional<Process> process_;
   std::string input_;
   std::size_t input_at_ = 0;
@@ -207,7 +210,7 @@ Answer exec_command(Context& context, Exchange& exchange, const std::string& id)
     throw InvalidArgument("command_required", "command is required", "send {\"command\":[\"program\",\"argument\"]}");
   }
   try {
-    auto task = std::make_shared<ExecTask>(exchange.shared_from_this());
+    auto task = std::make_shared<ExecTask>(exchange.shared_from_this(), context.limits.exec_stream_bytes);
     task->begin(sandbox, std::move(spec));
     return task;
   } catch (const InvalidArgument& error) {

@@ -81,6 +81,8 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
 // `{"error":…,"code":…}` and its status; see error_reply.cpp for the table.
 Reply error_reply(int status, std::string_view code, std::string_view message, std::string_view remedy = {});
 Reply error_reply(const Error& error);
+// "16 MiB"; rounded down.
+std::string in_mib(std::size_t bytes);
 
 // The head of a reply as it goes over the wire. `length` empty: no Content-Length is written.
 std::string format_head(const Reply& reply, const Head& request, bool keep_alive, std::optional<std::uint64_t> length);

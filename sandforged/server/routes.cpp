@@ -38,11 +38,11 @@ Answer describe_server(Context& context, Exchange&, const std::string&) {
   write_backends(json, *context.engine);
   json.key("limits").begin_object();
   for (const Limit& limit : Engine::limits()) json.field(limit.name, limit.value);
-  json.field("http_body_bytes_max", caps::kBodyBytes)
+  json.field("http_body_bytes_max", context.limits.body_bytes)
       .field("http_head_bytes_max", caps::kHeadBytes)
-      .field("http_files_read_bytes_max", caps::kFileReadBytes)
-      .field("http_exec_stream_bytes_max", caps::kExecStreamBytes)
-      .field("http_connections_max", caps::kConnections)
+      .field("http_files_read_bytes_max", context.limits.files_read_bytes)
+      .field("http_exec_stream_bytes_max", context.limits.exec_stream_bytes)
+      .field("http_connections_max", context.limits.connections)
       .end_object()
       .end_object();
   Reply reply;

@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 
+#include "server/caps.hpp"
 #include "server/message.hpp"
 
 namespace sandforge::server {
@@ -22,6 +23,7 @@ enum class Lane {
 // Made by the server, outlives every route.
 struct Context {
   const Engine* engine = nullptr;
+  Limits limits;
   std::function<void(Sandbox)> destroy_later;  // any thread; ends the sandbox on a worker
 };
 

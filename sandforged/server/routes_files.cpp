@@ -152,11 +152,13 @@ Answer read_file(Context& context, Exchange& exchange, const std::string& id) {
     const std::string path = path_param(exchange);
     std::string data;
     try {
-      data = files.read(path, caps::kFileReadBytes);
+      data = files.read(path, context.limits.files_read_bytes);
     } catch (const Exhausted& error) {
       if (error.reason() != "too_large") throw;
-      return error_reply(413, "too_large", "the file is larger than files/read gives at once (16 MiB)",
-                         "read it with GET /v1/sandboxes/{id}/files/content?path=");
+      return error_reply(
+          413, "too_large",
+          "the file is larger than files/read gives at once (" + in_mib(context.limits.files_read_bytes) + ")",
+          "read it with GET /v1/sandboxes/{id}/files/content?path=");
     }
     if (wants_raw(exchange, exchange.request().head)) {
       Reply reply;
@@ -221,7 +223,7 @@ Answer download_file(Context& context, Exchange& exchange, const std::string& id
     auto reader = std::make_shared<FileReader>(files.open_read(path));
     const FileInfo info = reader->info();
     if (info.length == 0) {  // empty, or of the kind that tells its size only when read (/proc)
-      reply.body = files.read(path, caps::kFileReadBytes);
+      reply.body = files.read(path, context.limits.files_read_bytes);
       return reply;
     }
     reply.source = ReplySource{info.length,

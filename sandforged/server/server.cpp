@@ -63,7 +63,7 @@ class Acceptor {
   void accept() {
     constexpr int kBatch = 64;
     for (int i = 0; i < kBatch; ++i) {
-      if (loop_.connections.size() >= caps::kConnections) {
+      if (loop_.connections.size() >= loop_.context.limits.connections) {
         full_ = true;  // the rest waits in the kernel's queue
         return;
       }
@@ -116,6 +116,7 @@ class Daemon {
     };
     engine_ = std::make_unique<Engine>(engine_options);
     loop_.context.engine = engine_.get();
+    loop_.context.limits = options.limits;
     loop_.context.destroy_later = [this](Sandbox sandbox) { destroy_later(std::move(sandbox)); };
     loop_.connection_closed = [this] { on_connection_closed(); };
   }

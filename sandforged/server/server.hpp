@@ -7,12 +7,15 @@
 #include <string>
 #include <vector>
 
+#include "server/caps.hpp"
+
 namespace sandforge::server {
 
 struct ServeOptions {
   std::vector<std::string> listen;  // at least one
   std::string token_file;           // empty: no tokens
   EngineOptions engine;
+  Limits limits;
   LogLevel log_level = LogLevel::Info;
 };
 

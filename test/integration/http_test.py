@@ -450,6 +450,49 @@ class UnixSocket(Base):
         self.assertEqual(self.call("GET", "/healthz").status, 200)
 
 
+class SetLimits(Base):
+    """The caps that an operator may set are reported and hold."""
+
+    flags = ("--max-body", "1", "--max-file-read", "2", "--max-output", "3", "--max-connections", "4")
+
+    def test_they_are_reported(self) -> None:
+        limits = self.call("GET", "/v1/info").json["limits"]
+        mib = 1024 * 1024
+        self.assertEqual((limits["http_body_bytes_max"], limits["http_files_read_bytes_max"]), (mib, 2 * mib))
+        self.assertEqual((limits["http_exec_stream_bytes_max"], limits["http_connections_max"]), (3 * mib, 4))
+
+    def test_they_hold(self) -> None:
+        sandbox = self.create()
+        root = f"/v1/sandboxes/{sandbox}"
+        self.assertIn("larger than 1 MiB", self.check_error(self.call("PUT", f"{root}/files", raw=b" " * 1048577), 413)["error"])
+        size = 3 * 1024 * 1024 + 1
+        self.assertEqual(self.call("PUT", f"{root}/files/content?path=/big", raw=b"x" * size).status, 200)
+        self.assertIn("(2 MiB)", self.check_error(self.call("GET", f"{root}/files/read?path=/big"), 413)["error"])
+        result = self.run_in(sandbox, ["cat", "/big"])
+        self.assertEqual((len(result["stdout"]), result["stdout_bytes"], result["truncated"]), (size - 1, size, True))
+
+    def test_a_connection_too_many_waits_for_its_turn(self) -> None:
+        idle = [self.daemon.connect() for _ in range(4)]
+        for client in idle:
+            client.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            self.assertEqual(read_answer(client).status, 200)
+        with self.daemon.connect() as waiting:
+            waiting.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            waiting.settimeout(0.3)
+            with self.assertRaises(TimeoutError):
+                waiting.recv(1)
+            waiting.settimeout(LIMIT)
+            for client in idle:
+                client.close()
+            self.assertEqual(read_answer(waiting).status, 200)
+
+    def test_nonsense_is_a_usage_error(self) -> None:
+        for flag, value in (("--max-body", "0"), ("--max-body", "1025"), ("--max-output", "-1"), ("--max-connections", "many")):
+            result = subprocess.run([program(), "serve", flag, value], capture_output=True, timeout=LIMIT)
+            self.assertEqual(result.returncode, 2, (flag, value))
+            self.assertIn(flag.encode(), result.stderr)
+
+
 class Tokens(Base):
     directory = tempfile.mkdtemp(prefix="sandforge-http-")
     flags = ("--token-file", f"{directory}/tokens")
