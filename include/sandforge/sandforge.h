@@ -266,7 +266,8 @@ SANDFORGE_API sandforge_code sandforge_sandbox_create_begin(sandforge_engine* en
                                                             const sandforge_sandbox_spec* spec,
                                                             sandforge_notify_fn notify, void* user_data,
                                                             sandforge_sandbox** sandbox, sandforge_error** error);
-/* BLOCKS for at most `timeout_ms` (-1: no limit) until the sandbox is ready (OK) or has failed (the create's error). */
+/* BLOCKS for at most `timeout_ms` (-1: no limit) until the sandbox is ready (OK) or has failed (the create's error).
+ * Neither in time: timed_out, with the reason "not_yet"; 0 asks without waiting. */
 SANDFORGE_API sandforge_code sandforge_sandbox_wait(sandforge_sandbox* sandbox, int64_t timeout_ms,
                                                     sandforge_error** error);
 /* A new handle on a sandbox of this engine, tombstones included. Errors: not_found. */

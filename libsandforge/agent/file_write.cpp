@@ -125,15 +125,7 @@ base::Result<std::string> write_file(FileJob& job, const wire::FileWriteRequest&
     return base::os_error(request.path.substr(0, 200));
   }
   temporary.keep();
-  wire::FileInfo out;
-  out.name = target.place.name;
-  out.length = static_cast<std::uint64_t>(info.st_size);
-  out.mode = info.st_mode;
-  out.uid = info.st_uid;
-  out.gid = info.st_gid;
-  out.modified_at = info.st_mtim.tv_sec;
-  out.modified_nsec = static_cast<std::uint32_t>(info.st_mtim.tv_nsec);
-  return wire::encode(out);
+  return wire::encode(info_of(target.place.name, info));
 }
 
 }  // namespace sandforge::agent

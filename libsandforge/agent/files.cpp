@@ -25,19 +25,6 @@ constexpr std::size_t kPacketFull = limits::kFramePayloadMax - limits::kPathMax 
 
 std::string shown(std::string_view path) { return std::string(path.substr(0, 200)); }
 
-wire::FileInfo info_of(std::string_view path, const struct stat& info) {
-  while (path.size() > 1 && path.back() == '/') path.remove_suffix(1);
-  wire::FileInfo out;
-  out.name = path == "/" ? "/" : std::string(path.substr(path.rfind('/') + 1));
-  out.length = static_cast<std::uint64_t>(info.st_size);
-  out.mode = info.st_mode;
-  out.uid = info.st_uid;
-  out.gid = info.st_gid;
-  out.modified_at = info.st_mtim.tv_sec;
-  out.modified_nsec = static_cast<std::uint32_t>(info.st_mtim.tv_nsec);
-  return out;
-}
-
 base::Status write_all(int fd, std::string_view bytes, std::string_view what) {
   while (!bytes.empty()) {
     const ssize_t n = ::write(fd, bytes.data(), bytes.size());
@@ -62,6 +49,19 @@ wire::FileInfo entry_info(int directory, const char* name, const struct stat& in
   return out;
 }
 }  // namespace
+
+wire::FileInfo info_of(std::string_view path, const struct stat& info) {
+  while (path.size() > 1 && path.back() == '/') path.remove_suffix(1);
+  wire::FileInfo out;
+  out.name = path == "/" ? "/" : std::string(path.substr(path.rfind('/') + 1));
+  out.length = static_cast<std::uint64_t>(info.st_size);
+  out.mode = info.st_mode;
+  out.uid = info.st_uid;
+  out.gid = info.st_gid;
+  out.modified_at = info.st_mtim.tv_sec;
+  out.modified_nsec = static_cast<std::uint32_t>(info.st_mtim.tv_nsec);
+  return out;
+}
 
 base::Result<std::string> read_file(FileJob& job, const wire::FileReadRequest& request) {
   SANDFORGE_TRY_STATUS(check_path(request.path));

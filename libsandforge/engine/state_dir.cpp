@@ -6,18 +6,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cstdlib>
-
+#include "base/directories.hpp"
 #include "engine/provision.hpp"
 
 namespace sandforge::engine {
 namespace fs = std::filesystem;
 namespace {
-
-const char* environment(const char* name) {
-  const char* value = std::getenv(name);
-  return value != nullptr && value[0] == '/' ? value : nullptr;
-}
 
 // Parents as the umask says, the directory itself 0700.
 base::Status make_private(const fs::path& directory) {
@@ -33,11 +27,8 @@ base::Status make_private(const fs::path& directory) {
 }  // namespace
 
 fs::path default_state_dir() {
-  if (const char* directory = environment("SANDFORGE_STATE_DIR")) return directory;
-  if (::geteuid() == 0) return "/var/lib/sandforge";
-  if (const char* state = environment("XDG_STATE_HOME")) return fs::path(state) / "sandforge";
-  if (const char* home = environment("HOME")) return fs::path(home) / ".local/state/sandforge";
-  return {};
+  const fs::path named = base::path_from_environment("SANDFORGE_STATE_DIR");
+  return named.empty() ? base::default_data_dir() : named;
 }
 
 base::Result<base::UniqueFd> lock_state_dir(const fs::path& directory) {

@@ -11,6 +11,7 @@
 #include <set>
 #include <utility>
 
+#include "base/directories.hpp"
 #include "base/limits.hpp"
 #include "image/digest.hpp"
 
@@ -50,15 +51,10 @@ base::Status check_name(std::string_view name) {
 }  // namespace
 
 fs::path default_image_dir() {
-  const auto variable = [](const char* name) -> std::string_view {
-    const char* value = std::getenv(name);
-    return value == nullptr ? std::string_view() : std::string_view(value);
-  };
-  if (const auto dir = variable("SANDFORGE_IMAGE_DIR"); !dir.empty()) return dir;
-  if (::geteuid() == 0) return "/var/lib/sandforge/images";
-  if (const auto dir = variable("XDG_STATE_HOME"); dir.starts_with('/')) return fs::path(dir) / "sandforge/images";
-  if (const auto home = variable("HOME"); !home.empty()) return fs::path(home) / ".local/state/sandforge/images";
-  return {};
+  // As on a command line, this one may be relative.
+  if (const char* named = std::getenv("SANDFORGE_IMAGE_DIR"); named != nullptr && *named != '\0') return named;
+  const fs::path data = base::default_data_dir();
+  return data.empty() ? data : data / "images";
 }
 
 base::Result<Store> Store::open(fs::path dir, bool create) {
