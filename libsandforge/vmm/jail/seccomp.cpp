@@ -41,6 +41,7 @@ constexpr SyscallRule kLoopRules[] = {
     {SYS_pwritev, Check::None, "blk: write"},
     {SYS_fdatasync, Check::None, "blk: flush"},
     {SYS_fallocate, Check::None, "blk: discard"},
+    {SYS_getrandom, Check::None, "rng: bytes for the guest"},
     {SYS_accept4, Check::None, "vsock: take a connection of the host"},
     {SYS_recvmsg, Check::None, "vsock: from the host into guest memory"},
     {SYS_sendmsg, Check::None, "vsock: from guest memory to the host"},

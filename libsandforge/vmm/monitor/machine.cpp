@@ -17,7 +17,9 @@
 #include "vmm/arch/x86_64/boot.hpp"
 #include "vmm/arch/x86_64/cpuid.hpp"
 #include "vmm/arch/x86_64/layout.hpp"
+#include "vmm/devices/balloon.hpp"
 #include "vmm/devices/block.hpp"
+#include "vmm/devices/rng.hpp"
 #include "vmm/devices/vsock.hpp"
 #include "vmm/hypervisor/hypervisor.hpp"
 #include "vmm/jail/seccomp.hpp"
@@ -120,6 +122,8 @@ base::Result<std::vector<std::unique_ptr<Device>>> KvmMachine::make_devices() {
   // One connection is taken at a time, and only when the guest has asked for one: never wait for the next.
   if (::fcntl(files_.agent.get(), F_SETFL, O_NONBLOCK) != 0) return base::os_error("set up the agent's socket");
   devices.push_back(std::make_unique<Vsock>(VsockOptions{std::move(files_.agent), kAgentPort}, *loop_));
+  devices.push_back(std::make_unique<Rng>());
+  devices.push_back(std::make_unique<Balloon>());
   return devices;
 }
 

@@ -48,6 +48,8 @@ class Device {
   virtual DeviceType type() const = 0;
   virtual std::uint64_t features() const = 0;  // offered, without the device-independent ones
   virtual std::size_t queue_count() const = 0;
+  // How many of them, from the first on, exist with these features; the driver sets up no others.
+  virtual std::size_t queues_needed(std::uint64_t /*features*/) const { return queue_count(); }
   // Little-endian bytes of the configuration space; what lies beyond it reads as zero.
   virtual void read_config(std::uint32_t offset, std::span<std::byte> out) const = 0;
   virtual void write_config(std::uint32_t offset, std::span<const std::byte> in) = 0;

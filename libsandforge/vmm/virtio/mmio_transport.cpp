@@ -156,7 +156,7 @@ void MmioTransport::write_status(std::uint32_t value) {
 
 void MmioTransport::activate() {
   Activation activation{&memory_, {}, driver_features_, this};
-  for (std::size_t i = 0; i < device_->queue_count(); ++i) {
+  for (std::size_t i = 0; i < device_->queues_needed(driver_features_); ++i) {
     const QueueRegisters& queue = queues_[i];
     if (!queue.ready) return fail();
     const QueueLayout layout{queue.size, GuestAddress{queue.descriptors}, GuestAddress{queue.available},
