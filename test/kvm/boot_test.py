@@ -31,6 +31,10 @@ $b dd if=/dev/vda bs=1024 skip=1 count=1 2>/dev/null | $b od -An -tx4 -N4 | $b s
 echo 0123456789abcdef | $b dd of=/dev/vdb bs=512 seek=100 conv=sync,fsync 2>/dev/null
 """
 
+LOAD_MODULES = """
+for module in $($b cat /modules/order 2>/dev/null); do $b insmod /modules/$module; done
+"""
+
 
 class MonitorTest(unittest.TestCase):
     def setUp(self) -> None:
@@ -106,6 +110,55 @@ class BootTest(MonitorTest):
         self.assertEqual(status, POWER_OFF)
         self.assertEqual(self.report(log, "cpus"), "2")
         self.assertGreater(int(self.report(log, "memory")), 3_300_000)
+
+    def test_random_bytes_come_from_the_device(self) -> None:
+        status, log = self.boot(LOAD_MODULES + """
+echo "report: generator $($b cat /sys/class/misc/hw_random/rng_current)"
+echo "report: random $($b dd if=/dev/hwrng bs=4096 count=32 iflag=fullblock 2>/dev/null | $b sort -u | $b wc -c)"
+$b poweroff -f""", append="quiet")
+        self.assertEqual(status, POWER_OFF)
+        self.assertRegex(self.report(log, "generator"), r"^virtio_rng")
+        self.assertGreater(int(self.report(log, "random")), 100_000)
+
+    def test_memory_that_the_guest_frees_goes_back_to_the_host(self) -> None:
+        launch.make_initrd(self.initrd, LOAD_MODULES + """
+$b mount -t tmpfs none /mnt
+$b dd if=/dev/zero of=/mnt/file bs=1M count=64 2>/dev/null
+echo "report: filled"; $b sleep 1
+$b rm /mnt/file; $b sleep 8  # the kernel reports free pages 2 s after they were freed
+echo "report: freed"; $b sleep 30; $b poweroff -f""", self.paths["modules"])
+        resident: dict[str, int] = {}
+        done = threading.Event()
+
+        def look(line: str) -> None:
+            if line.startswith("report: "):
+                status = Path(f"/proc/{monitor.process.pid}/status").read_text()
+                resident[line.split()[1]] = int(re.search(r"RssAnon:\s*(\d+)", status)[1])
+            if "freed" in line:
+                done.set()
+
+        monitor = self.start(append="quiet", on_line=look)
+        self.assertTrue(done.wait(120), "\n".join(monitor.lines))
+        monitor.process.kill()
+        monitor.wait(30)
+        self.assertGreater(resident["filled"], 64 << 10)
+        self.assertLess(resident["freed"], resident["filled"] - (48 << 10), resident)
+
+    def test_every_guest_has_a_generation_id_of_its_own(self) -> None:
+        seen = set()
+        for _ in range(2):
+            status, log = self.boot("""
+echo "report: device $($b cat /sys/bus/acpi/devices/SNDF0001:00/modalias)"
+echo "report: tables $($b od -An -tx1 -v /sys/firmware/acpi/tables/DSDT | $b tr -d ' \n')"
+$b dd if=/dev/mem bs=16 skip=57092 count=1 2>/dev/null | $b od -An -tx1 | $b sed 's/^/report: id /'
+$b poweroff -f""", append="quiet")
+            self.assertEqual(status, POWER_OFF)
+            self.assertEqual(self.report(log, "device"), "acpi:SNDF0001:VM_GEN_COUNTER:")
+            # ADDR: a package of two, 0xdf040 and 0.
+            self.assertIn(b"ADDR\x12\x08\x02\x0c\x40\xf0\x0d\x00\x00", bytes.fromhex(self.report(log, "tables")))
+            seen.add(self.report(log, "id"))
+        self.assertEqual(len(seen), 2)
+        self.assertNotIn("00 " * 15 + "00", seen)
 
     def test_reset_ends_the_guest_as_a_reset(self) -> None:
         status, _ = self.boot("$b reboot -f", append="quiet")

@@ -4,8 +4,10 @@
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 
+#include <array>
 #include <atomic>
 #include <mutex>
 #include <optional>
@@ -58,6 +60,7 @@ class KvmMachine final : public Machine {
   base::Status add_platform(bool serial, std::uint32_t lines);
   base::Result<std::vector<std::unique_ptr<Device>>> make_devices();
   base::Status add_device(std::unique_ptr<Device> device);
+  base::Status describe(const MachineDescription& description);
   base::Status add_vcpus(std::uint32_t count, BootEntry entry);
   void end(Ending ending, std::string detail);
   void vcpu_thread(Vcpu& vcpu);
@@ -137,6 +140,21 @@ base::Status KvmMachine::add_device(std::unique_ptr<Device> device) {
   return {};
 }
 
+// What firmware would have left in memory: the tables, and an identity that no other guest has or had.
+base::Status KvmMachine::describe(const MachineDescription& description) {
+  std::array<std::byte, kGenerationIdBytes> generation{};
+  if (::getrandom(generation.data(), generation.size(), 0) != static_cast<ssize_t>(generation.size())) {
+    return base::os_error("make a generation id");
+  }
+  const std::string tables = acpi_tables(description);
+  if (tables.size() > kAcpiEnd - kAcpiStart ||
+      !ram_.memory().write(GuestAddress{kAcpiStart}, std::as_bytes(std::span(tables))) ||
+      !ram_.memory().write(GuestAddress{kGenerationId}, generation)) {
+    return base::make_error(base::Code::Internal, {}, "the ACPI tables do not fit");
+  }
+  return {};
+}
+
 base::Status KvmMachine::add_vcpus(std::uint32_t count, BootEntry entry) {
   SANDFORGE_TRY(const std::vector<CpuidEntry> supported, vm_->supported_cpuid());
   const Msr msrs[] = {{kMtrrDefaultType, kMtrrOnWriteBack}};
@@ -166,11 +184,7 @@ base::Status KvmMachine::set_up(const Config& config, BootEntry entry) {
   SANDFORGE_TRY_STATUS(add_platform(config.serial != 0, kFirstDeviceLine + device_count));
   for (auto& device : devices) SANDFORGE_TRY_STATUS(add_device(std::move(device)));
 
-  const std::string tables = acpi_tables({config.cpus, device_count, config.serial != 0});
-  if (tables.size() > kAcpiEnd - kAcpiStart ||
-      !ram_.memory().write(GuestAddress{kAcpiStart}, std::as_bytes(std::span(tables)))) {
-    return base::make_error(base::Code::Internal, {}, "the ACPI tables do not fit");
-  }
+  SANDFORGE_TRY_STATUS(describe({config.cpus, device_count, config.serial != 0}));
   SANDFORGE_TRY_STATUS(add_vcpus(config.cpus, entry));
   surroundings_.memory_bus = &memory_bus_;
   surroundings_.port_bus = &port_bus_;

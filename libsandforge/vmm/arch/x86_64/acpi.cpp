@@ -106,9 +106,20 @@ std::string device(std::string_view name, const char* hardware, std::uint32_t nu
                                aml::name("_CRS", resources));
 }
 
+// SPEC: "Virtual Machine Generation ID", Microsoft, 2012. The driver finds the device by its compatible identifier and
+// the 16 bytes by ADDR, the two halves of an address. No notification: an id never changes while its guest lives.
+std::string generation_id() {
+  static_assert(kGenerationId % 8 == 0 && kGenerationId >= kLowRamEnd &&
+                kGenerationId + kGenerationIdBytes <= kAcpiStart);
+  const auto low = static_cast<std::uint32_t>(kGenerationId), high = static_cast<std::uint32_t>(kGenerationId >> 32);
+  return aml::device("VGEN", aml::name("_HID", aml::text("SNDF0001")) + aml::name("_CID", aml::text("VM_Gen_Counter")) +
+                                 aml::name("_DDN", aml::text("VM_Gen_Counter")) +
+                                 aml::name("ADDR", aml::package({aml::integer(low), aml::integer(high)})));
+}
+
 // Names, values and resources only: nothing to execute.
 std::string dsdt(const MachineDescription& machine) {
-  std::string devices;
+  std::string devices = generation_id();
   if (machine.serial) {
     const std::string resources =
         aml::resources({aml::ports(kSerialPort, kSerialPorts), aml::interrupt(kFirstInterrupt + kSerialLine)});

@@ -2,6 +2,7 @@
 // The guest-physical address space and the ports, all in one place.
 //
 //   0 ............. 0x9fc00   RAM; boot data in its first 64 KiB, which Linux never hands out
+//   0x9fc00 ....... 0xe0000   RAM that the memory map calls reserved: the generation id in its last page
 //   0xe0000 ....... 1 MiB     ACPI tables
 //   1 MiB ......... 3 GiB     RAM: kernel where it says, initrd at the top
 //   3 GiB ......... 4 GiB     no RAM: devices at 0xd0000000, I/O APIC, local APICs
@@ -17,6 +18,9 @@ inline constexpr std::uint64_t kLowRamEnd = 0x9fc00;
 inline constexpr std::uint64_t kStartInfo = 0x6000, kModuleList = 0x6040, kMemoryMap = 0x6080, kCommandLine = 0x7000;
 inline constexpr std::size_t kCommandLineMax = 2048;
 inline constexpr std::uint64_t kAcpiStart = 0xe0000, kAcpiEnd = 0x100000;
+// Alone in its page, and not where that page's first bytes could be taken for the signature of an option ROM.
+inline constexpr std::uint64_t kGenerationId = 0xdf040;
+inline constexpr std::size_t kGenerationIdBytes = 16;
 inline constexpr std::uint64_t kKernelStartMin = 0x100000;
 
 inline constexpr std::uint64_t kDeviceWindows = 0xd000'0000;  // one page per virtio device

@@ -67,6 +67,17 @@ TEST_CASE("the device table names each virtio window and its interrupt") {
   CHECK(tables.find("COM1") == std::string::npos);
 }
 
+TEST_CASE("the device of the generation id is found by its compatible identifier and tells where the 16 bytes lie") {
+  const std::string tables = vmm::acpi_tables({1, 0, false});
+  using namespace vmm::aml;
+  CHECK(tables.find(name("_CID", text("VM_Gen_Counter"))) != std::string::npos);
+  CHECK(tables.find(name("ADDR", package({integer(vmm::kGenerationId), integer(0)}))) != std::string::npos);
+  // Alone in a page that the memory map gives to nobody.
+  CHECK(vmm::kGenerationId % 8 == 0);
+  CHECK(vmm::kGenerationId / 0x1000 * 0x1000 >= vmm::kLowRamEnd);
+  CHECK(vmm::kGenerationId / 0x1000 * 0x1000 + 0x1000 <= vmm::kAcpiStart);
+}
+
 TEST_CASE("AML lengths grow by a byte where the specification says so") {
   using vmm::aml::scope;
   const std::string small = scope("\\_SB", std::string(57, 'x'));  // 1 length + 5 name + 57 = 63
