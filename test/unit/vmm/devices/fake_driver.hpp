@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The driver's half of virtqueues, over memory of the test: enough to talk to a device as a guest would.
+// The driver's half of virtqueues and of a transport, over memory of the test: enough to talk to a device as a guest
+// would, and, by the raw calls, as no guest should.
 #pragma once
 
 #include <cstring>
@@ -9,7 +10,9 @@
 #include <string>
 #include <vector>
 
+#include "vmm/devices/guarded_memory.hpp"
 #include "vmm/virtio/device.hpp"
+#include "vmm/virtio/mmio_transport.hpp"
 
 namespace sandforge::vmm::test {
 
@@ -23,21 +26,44 @@ struct FakeInterrupt final : Interrupt {
   void failed() override { ++failures; }
 };
 
+// SPEC: virtio 1.2, 4.2.2 (registers of virtio over MMIO) and 2.1 (device status).
+namespace reg {
+inline constexpr std::uint32_t kMagicValue = 0x000, kVersion = 0x004, kDeviceId = 0x008, kVendorId = 0x00c,
+                               kDeviceFeatures = 0x010, kDeviceFeaturesSelect = 0x014, kDriverFeatures = 0x020,
+                               kDriverFeaturesSelect = 0x024, kQueueSelect = 0x030, kQueueNumMax = 0x034,
+                               kQueueNum = 0x038, kQueueReady = 0x044, kQueueNotify = 0x050, kInterruptStatus = 0x060,
+                               kInterruptAck = 0x064, kStatus = 0x070, kQueueDescLow = 0x080, kQueueDescHigh = 0x084,
+                               kQueueDriverLow = 0x090, kQueueDriverHigh = 0x094, kQueueDeviceLow = 0x0a0,
+                               kQueueDeviceHigh = 0x0a4, kConfigGeneration = 0x0fc, kConfig = 0x100;
+}  // namespace reg
+namespace status {
+inline constexpr std::uint32_t kAcknowledge = 1, kDriver = 2, kDriverOk = 4, kFeaturesOk = 8, kNeedsReset = 64,
+                               kFailed = 128;
+}
+
+// As the guest writes it (2.7.5).
+struct RawDescriptor {
+  std::uint64_t address = 0;
+  std::uint32_t length = 0;
+  std::uint16_t flags = 0, next = 0;
+};
+inline constexpr std::uint16_t kNext = 1, kWrite = 2, kIndirect = 4;
+
 // One megabyte of guest memory: queue n has its rings at n * 64 KiB, buffers start at 512 KiB.
 class FakeDriver {
  public:
   static constexpr std::uint16_t kSize = 64;
+  static constexpr std::uint64_t kBuffers = 512 * 1024;
 
-  explicit FakeDriver(std::size_t queues) : bytes_(1 << 20), rings_(queues) {
-    memory_ = std::make_unique<GuestMemory>(std::vector<MemoryRegion>{{GuestAddress{0}, bytes_.size(), bytes_.data()}});
-  }
-  const GuestMemory& memory() const { return *memory_; }
+  explicit FakeDriver(std::size_t queues) : rings_(queues) {}
+  const GuestMemory& memory() const { return guarded_.memory(); }
+  std::byte* host() const { return guarded_.low(); }
   FakeInterrupt& interrupt() { return interrupt_; }
 
   Activation activation() {
-    Activation activation{memory_.get(), {}, kFeatureVersion1, &interrupt_};
+    Activation activation{&memory(), {}, kFeatureVersion1, &interrupt_};
     for (std::size_t i = 0; i < rings_.size(); ++i) {
-      auto queue = Queue::open(*memory_, {kSize, at(i, 0), at(i, 0x1000), at(i, 0x2000), false});
+      auto queue = Queue::open(memory(), {kSize, descriptors(i), available(i), used_ring(i), false});
       activation.queues.push_back(std::move(queue).value());
     }
     return activation;
@@ -50,8 +76,7 @@ class FakeDriver {
     const auto length = static_cast<std::uint32_t>(readable.size());
     if (length > 0) describe(queue, take(readable), length, false, writable > 0);
     if (writable > 0) describe(queue, take(std::string(writable, '\0')), writable, true, false);
-    put(at(queue, 0x1004 + 2 * (ring.available % kSize)), head);
-    put(at(queue, 0x1002), ++ring.available);
+    publish(queue, head);
     return head;
   }
 
@@ -59,19 +84,110 @@ class FakeDriver {
   std::deque<std::string> used(std::size_t queue) {
     Ring& ring = rings_[queue];
     std::deque<std::string> out;
-    for (; ring.used != get<std::uint16_t>(at(queue, 0x2002)); ++ring.used) {
-      const GuestAddress element = at(queue, 0x2004 + 8 * (ring.used % kSize));
+    for (; ring.used != used_index(queue); ++ring.used) {
+      const GuestAddress element = used_ring(queue) + (4 + 8 * (ring.used % kSize));
       const auto id = get<std::uint32_t>(element), length = get<std::uint32_t>(element + 4);
       std::string bytes(length, '\0');
       // Of a chain with one writable buffer: its last descriptor.
-      GuestAddress descriptor = at(queue, 16 * id);
+      GuestAddress descriptor = descriptors(queue) + 16 * id;
       if ((get<std::uint16_t>(descriptor + 12) & 1) != 0) {
-        descriptor = at(queue, 16ull * get<std::uint16_t>(descriptor + 14));
+        descriptor = descriptors(queue) + 16ull * get<std::uint16_t>(descriptor + 14);
       }
-      (void)memory_->read(GuestAddress{get<std::uint64_t>(descriptor)}, std::as_writable_bytes(std::span(bytes)));
+      (void)memory().read(GuestAddress{get<std::uint64_t>(descriptor)}, std::as_writable_bytes(std::span(bytes)));
       out.push_back(bytes);
     }
     return out;
+  }
+
+  // ---- raw ----
+
+  GuestAddress descriptors(std::size_t queue) const { return GuestAddress{queue * 0x10000}; }
+  GuestAddress available(std::size_t queue) const { return descriptors(queue) + 0x1000; }
+  GuestAddress used_ring(std::size_t queue) const { return descriptors(queue) + 0x2000; }
+  std::uint16_t used_index(std::size_t queue) const { return get<std::uint16_t>(used_ring(queue) + 2); }
+  std::uint16_t available_index(std::size_t queue) const { return rings_[queue].available; }
+
+  void describe_raw(std::size_t queue, std::uint32_t index, const RawDescriptor& raw) {
+    put(descriptors(queue) + 16ull * index, raw);
+  }
+  // Makes the chain that starts at `head` available.
+  void publish(std::size_t queue, std::uint16_t head) {
+    put(available(queue) + (4 + 2 * (rings_[queue].available % kSize)), head);
+    set_available(queue, static_cast<std::uint16_t>(rings_[queue].available + 1));
+  }
+  void set_available(std::size_t queue, std::uint16_t index) {
+    rings_[queue].available = index;
+    put(available(queue) + 2, index);
+  }
+  // Puts bytes where the device may find them.
+  std::uint64_t take(std::string_view content) {
+    if (next_buffer_ + content.size() > GuardedMemory::kLowBytes) next_buffer_ = kBuffers;
+    const std::uint64_t address = next_buffer_;
+    (void)memory().write(GuestAddress{address}, std::as_bytes(std::span(content)));
+    next_buffer_ += content.size();
+    return address;
+  }
+  template <typename T>
+  void put(GuestAddress address, const T& value) {
+    (void)memory().write_object(address, value);
+  }
+  template <typename T>
+  T get(GuestAddress address) const {
+    T value{};
+    (void)memory().read_object(address, value);
+    return value;
+  }
+
+  // ---- over a transport ----
+
+  static std::uint32_t read_register(MmioTransport& transport, std::uint64_t offset) {
+    std::uint32_t value = 0;
+    transport.read(offset, std::as_writable_bytes(std::span(&value, 1)));
+    return value;
+  }
+  static void write_register(MmioTransport& transport, std::uint64_t offset, std::uint32_t value) {
+    transport.write(offset, std::as_bytes(std::span(&value, 1)));
+  }
+  // Empty rings, and the registers of queue `queue` set as they should be.
+  void set_up_queue(MmioTransport& transport, std::uint32_t queue) {
+    const std::string zeros(0x3000, '\0');
+    (void)memory().write(descriptors(queue), std::as_bytes(std::span(zeros)));
+    rings_[queue] = {};
+    const auto write = [&](std::uint32_t at, std::uint64_t value) {
+      write_register(transport, at, static_cast<std::uint32_t>(value));
+    };
+    write(reg::kQueueSelect, queue);
+    write(reg::kQueueNum, kSize);
+    write(reg::kQueueDescLow, descriptors(queue).value);
+    write(reg::kQueueDescHigh, 0);
+    write(reg::kQueueDriverLow, available(queue).value);
+    write(reg::kQueueDriverHigh, 0);
+    write(reg::kQueueDeviceLow, used_ring(queue).value);
+    write(reg::kQueueDeviceHigh, 0);
+    write(reg::kQueueReady, 1);
+  }
+  // Reset to FEATURES_OK. False when the device did not take the features, which are added to VERSION_1.
+  bool negotiate(MmioTransport& transport, std::uint64_t features = 0) {
+    const auto write = [&](std::uint32_t at, std::uint32_t value) { write_register(transport, at, value); };
+    features |= kFeatureVersion1;
+    std::uint32_t state = 0;
+    write(reg::kStatus, 0);
+    write(reg::kStatus, state |= status::kAcknowledge);
+    write(reg::kStatus, state |= status::kDriver);
+    for (const std::uint32_t half : {0u, 1u}) {
+      write(reg::kDriverFeaturesSelect, half);
+      write(reg::kDriverFeatures, static_cast<std::uint32_t>(features >> (32 * half)));
+    }
+    write(reg::kStatus, state |= status::kFeaturesOk);
+    return read_register(transport, reg::kStatus) == state;
+  }
+  // All of 3.1.1, from reset to DRIVER_OK. False when the device did not come up.
+  bool start(MmioTransport& transport, std::uint64_t features = 0) {
+    if (!negotiate(transport, features)) return false;
+    for (std::uint32_t queue = 0; queue < rings_.size(); ++queue) set_up_queue(transport, queue);
+    const std::uint32_t state = read_register(transport, reg::kStatus) | status::kDriverOk;
+    write_register(transport, reg::kStatus, state);
+    return read_register(transport, reg::kStatus) == state;
   }
 
  private:
@@ -80,39 +196,18 @@ class FakeDriver {
     std::uint32_t next_descriptor = 0;
   };
 
-  static GuestAddress at(std::size_t queue, std::uint64_t offset) { return GuestAddress{queue * 0x10000 + offset}; }
-  template <typename T>
-  void put(GuestAddress address, T value) {
-    (void)memory_->write_object(address, value);
-  }
-  template <typename T>
-  T get(GuestAddress address) const {
-    T value{};
-    (void)memory_->read_object(address, value);
-    return value;
-  }
-  std::uint64_t take(std::string_view content) {
-    if (next_buffer_ + content.size() > bytes_.size()) next_buffer_ = 512 * 1024;
-    const std::uint64_t address = next_buffer_;
-    (void)memory_->write(GuestAddress{address}, std::as_bytes(std::span(content)));
-    next_buffer_ += content.size();
-    return address;
-  }
   void describe(std::size_t queue, std::uint64_t address, std::uint32_t length, bool writable, bool more) {
     Ring& ring = rings_[queue];
-    const GuestAddress descriptor = at(queue, 16ull * ring.next_descriptor);
-    ring.next_descriptor = (ring.next_descriptor + 1) % kSize;
-    put(descriptor, address);
-    put(descriptor + 8, length);
-    put(descriptor + 12, static_cast<std::uint16_t>((writable ? 2 : 0) | (more ? 1 : 0)));
-    put(descriptor + 14, static_cast<std::uint16_t>(ring.next_descriptor));
+    const std::uint32_t index = ring.next_descriptor;
+    ring.next_descriptor = (index + 1) % kSize;
+    const auto flags = static_cast<std::uint16_t>((writable ? kWrite : 0) | (more ? kNext : 0));
+    describe_raw(queue, index, {address, length, flags, static_cast<std::uint16_t>(ring.next_descriptor)});
   }
 
-  std::vector<std::byte> bytes_;
-  std::unique_ptr<GuestMemory> memory_;
+  GuardedMemory guarded_;
   std::vector<Ring> rings_;
   FakeInterrupt interrupt_;
-  std::uint64_t next_buffer_ = 512 * 1024;
+  std::uint64_t next_buffer_ = kBuffers;
 };
 
 }  // namespace sandforge::vmm::test
