@@ -148,7 +148,7 @@ def suites(full: bool) -> list[Suite]:
     own_state = {"SANDFORGE_STATE_DIR": str(BUILD / "test-state")}
     python = "/usr/bin/python3"
     daemon = str(BUILD / "sandforged/sandforged")
-    conformance = "test/conformance/conformance"
+    conformance = "test/conformance/sandforge-conformance"
 
     def twice(name: str, program: str, limit: int, arguments: list[str]) -> list[Suite]:
         """The same doctest program as built for users, and under the sanitizers."""

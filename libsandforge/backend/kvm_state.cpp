@@ -57,4 +57,20 @@ KvmAdvice explain(KvmState state) noexcept {
   return {"", ""};
 }
 
+KvmAdvice slow_settings(std::string_view nx_huge_pages, std::string_view itlb_multihit,
+                        std::string_view mounts) noexcept {
+  // Without the parameter there is no worker thread; without cgroups nothing to move it between.
+  if (nx_huge_pages.empty() || nx_huge_pages.starts_with("never")) return {"", ""};
+  if (mounts.find("cgroup") == std::string_view::npos || mounts.find("favordynmods") != std::string_view::npos) {
+    return {"", ""};
+  }
+  constexpr const char* kFinding = "each new virtual machine may wait 20 to 70 ms for the kernel (kvm.nx_huge_pages)";
+  if (itlb_multihit.starts_with("Not affected")) {
+    return {kFinding,
+            "this CPU needs no iTLB mitigation: put \"options kvm nx_huge_pages=never\" into "
+            "/etc/modprobe.d/kvm.conf and load the module kvm anew"};
+  }
+  return {kFinding, "mount -o remount,favordynmods /sys/fs/cgroup"};
+}
+
 }  // namespace sandforge::backend

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 
 namespace sandforge::backend {
 
@@ -23,5 +24,12 @@ struct KvmAdvice {
   const char* remedy;
 };
 KvmAdvice explain(KvmState state) noexcept;
+
+// What makes each new virtual machine wait, from three files of the host: the module parameter nx_huge_pages of kvm,
+// the vulnerability file itlb_multihit of the CPU, and /proc/mounts. Linux 6.0 and later move a thread between cgroups
+// for each machine, which waits for an RCU period (20 to 70 ms) unless one of two settings avoids it. Both "" when
+// there is nothing to do; static storage.
+KvmAdvice slow_settings(std::string_view nx_huge_pages, std::string_view itlb_multihit,
+                        std::string_view mounts) noexcept;
 
 }  // namespace sandforge::backend

@@ -8,6 +8,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <fstream>
+#include <iterator>
 
 #include "backend/kvm_state.hpp"
 #include "base/helpers.hpp"
@@ -87,9 +89,21 @@ Check check_agent(const Directories& directories) {
   return {"agent", CheckStatus::StopsSandboxes, agent.error().message, agent.error().remedy};
 }
 
+// A small file of the kernel's; empty where there is none.
+std::string text_of(const char* file) {
+  std::ifstream in(file);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
 Check check_kvm() {
   const backend::KvmState state = backend::kvm_state();
-  if (state == backend::KvmState::Usable) return {"kvm", CheckStatus::Fine, "/dev/kvm", {}};
+  if (state == backend::KvmState::Usable) {
+    const backend::KvmAdvice slow = backend::slow_settings(
+        text_of("/sys/module/kvm/parameters/nx_huge_pages"),
+        text_of("/sys/devices/system/cpu/vulnerabilities/itlb_multihit"), text_of("/proc/mounts"));
+    if (*slow.finding == '\0') return {"kvm", CheckStatus::Fine, "/dev/kvm", {}};
+    return {"kvm", CheckStatus::CouldBeBetter, fmt::format("/dev/kvm; {}", slow.finding), slow.remedy};
+  }
   const backend::KvmAdvice advice = backend::explain(state);
   return {"kvm", CheckStatus::CouldBeBetter, fmt::format("{}: guests run with an emulated CPU, slowly", advice.finding),
           advice.remedy};

@@ -14,6 +14,7 @@
 
 #include "cli/commands.hpp"
 #include "cli/pump.hpp"
+#include "cli/temporary_directory.hpp"
 
 namespace sandforge::cli {
 namespace {
@@ -49,29 +50,6 @@ constexpr int kSandboxFailed = 125;
 constexpr std::int64_t kDefaultTimeout = 3600;
 constexpr std::int64_t kLifeAfterTimeout = 60;  // so that the command's own time-out tells the verdict
 constexpr std::int64_t kLifeMax = 7 * 24 * 3600;
-
-// A private state directory, removed with everything in it.
-class TemporaryDirectory {
- public:
-  TemporaryDirectory() {
-    const char* base = std::getenv("TMPDIR");
-    path_ = std::string(base != nullptr && *base != '\0' ? base : "/tmp") + "/sandforge-run-XXXXXX";
-    if (::mkdtemp(path_.data()) == nullptr) {
-      throw Internal("state_dir", "cannot create a temporary directory " + path_ + ": " + std::strerror(errno),
-                     "set TMPDIR to a directory that you may write to", errno);
-    }
-  }
-  ~TemporaryDirectory() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  TemporaryDirectory(const TemporaryDirectory&) = delete;
-  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 std::vector<Flag> run_flags() {
   return {{"--cpu"},

@@ -39,7 +39,7 @@ def stage(folder: Path, build: Path) -> Path:
     """The programs of a build tree, in one folder of a shape that needs no configuration."""
     programs = folder / "programs"
     programs.mkdir()
-    for name in ("libsandforge/vmm/sandforge-vmm", "libsandforge/agent/sandforge-agent", "test/conformance/conformance"):
+    for name in ("libsandforge/vmm/sandforge-vmm", "libsandforge/agent/sandforge-agent", "test/conformance/sandforge-conformance"):
         shutil.copy(build / name, programs)
     for library in (build / "libsandforge").glob("libsandforge.so.0*"):
         if library.is_file():
@@ -51,7 +51,7 @@ def command(suite: str, programs: Path, images: Path, tests: Path) -> list[str]:
     if suite == "boot":
         return ["/usr/bin/python3", str(tests / "boot_test.py"), str(programs / "sandforge-vmm"), str(images)]
     return ["/usr/bin/env", f"LD_LIBRARY_PATH={programs}", f"SANDFORGE_HELPER_DIR={programs}",
-            f"SANDFORGE_IMAGE_DIR={images}", str(programs / "conformance"), "--backend=linux-kvm"]
+            f"SANDFORGE_IMAGE_DIR={images}", str(programs / "sandforge-conformance"), "--backend=linux-kvm"]
 
 
 def visible(path: Path) -> bool:
