@@ -115,6 +115,17 @@ class FakeDriver {
     put(available(queue) + (4 + 2 * (rings_[queue].available % kSize)), head);
     set_available(queue, static_cast<std::uint16_t>(rings_[queue].available + 1));
   }
+  // A chain from descriptor 0 on, each linked to the next, made available.
+  void offer_raw(std::size_t queue, std::vector<RawDescriptor> chain) {
+    for (std::uint16_t i = 0; i < chain.size(); ++i) {
+      if (i + 1u < chain.size()) {
+        chain[i].flags |= kNext;
+        chain[i].next = static_cast<std::uint16_t>(i + 1);
+      }
+      describe_raw(queue, i, chain[i]);
+    }
+    publish(queue, 0);
+  }
   void set_available(std::size_t queue, std::uint16_t index) {
     rings_[queue].available = index;
     put(available(queue) + 2, index);

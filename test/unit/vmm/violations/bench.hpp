@@ -40,7 +40,10 @@ class Bench {
   virtual void look(std::uint32_t queue) { kick(queue); }
 
   void build();
-  void start(std::uint64_t features = 0) { CHECK(driver.start(*transport, features)); }
+  // What an honest driver of this device negotiates.
+  virtual std::uint64_t features() const { return 0; }
+  void start() { start(features()); }
+  void start(std::uint64_t features) { CHECK(driver.start(*transport, features)); }
 
   std::uint32_t read(std::uint64_t offset) { return FakeDriver::read_register(*transport, offset); }
   void write(std::uint64_t offset, std::uint32_t value) { FakeDriver::write_register(*transport, offset, value); }
@@ -128,5 +131,7 @@ Table register_violations();
 Table block_violations();
 Table read_only_block_violations();
 Table vsock_violations();
+Table rng_violations();
+Table balloon_violations();
 
 }  // namespace sandforge::vmm::test
