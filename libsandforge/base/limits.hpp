@@ -79,6 +79,7 @@ inline constexpr std::int64_t kExitGraceMs = 1000;  // from a lost agent to the 
 inline constexpr std::size_t kGuestLogBytesMax = 1 * kMiB;    // of a guest's serial port, passed on in its whole life
 inline constexpr std::uint32_t kRngRequestBytes = 64 * kKiB;  // answered to one request of virtio-rng
 inline constexpr std::uint64_t kRngTurnBytes = 256 * kKiB;    // before other devices get their turn
+inline constexpr std::size_t kDiskLayersMax = 16;             // files that a disk is made of
 inline constexpr std::size_t kBalloonPagesMax = 16384;        // page numbers in one request of virtio-balloon
 inline constexpr std::uint64_t kBalloonTurnBytes = 1 * kGiB;  // of guest memory, before other devices get their turn
 
