@@ -82,6 +82,8 @@ inline constexpr std::uint64_t kRngTurnBytes = 256 * kKiB;    // before other de
 inline constexpr std::size_t kDiskLayersMax = 16;             // files that a disk is made of
 inline constexpr std::size_t kBalloonPagesMax = 16384;        // page numbers in one request of virtio-balloon
 inline constexpr std::uint64_t kBalloonTurnBytes = 1 * kGiB;  // of guest memory, before other devices get their turn
+inline constexpr std::uint64_t kBlockRequestBytesMax = 32 * kMiB;  // data of one disk request
+inline constexpr std::uint64_t kBlockTurnBytes = 32 * kMiB;        // moved before other devices get their turn
 
 // Images
 inline constexpr std::uint64_t kImportBytesMax = 64 * kGiB;

@@ -41,6 +41,8 @@ base::Result<vmm::Config> receive_config() {
 
 int main() {
   (void)std::signal(SIGPIPE, SIG_IGN);
+  // A write beyond a limit on file sizes, which the guest can cause, is to be an error of the request.
+  (void)std::signal(SIGXFSZ, SIG_IGN);
   if (const auto jailed = vmm::enter_jail(vmm::kAgentFd); !jailed) {
     finish(vmm::Ending::BadRequest, jailed.error().message + "; " + jailed.error().remedy);
   }

@@ -8,6 +8,7 @@
 #include <array>
 #include <cstring>
 
+#include "base/limits.hpp"
 #include "vmm/devices/config_space.hpp"
 #include "vmm/devices/transfer.hpp"
 
@@ -15,19 +16,23 @@ namespace sandforge::vmm {
 namespace {
 
 // SPEC: virtio 1.2, 5.2.3 (features), 5.2.4 (configuration), 5.2.6 (requests).
-constexpr std::uint64_t kSegMax = 1ull << 2, kReadOnly = 1ull << 5, kBlkSize = 1ull << 6, kFlush = 1ull << 9,
-                        kDiscard = 1ull << 13;
+constexpr std::uint64_t kSizeMax = 1ull << 1, kSegMax = 1ull << 2, kReadOnly = 1ull << 5, kBlkSize = 1ull << 6,
+                        kFlush = 1ull << 9, kDiscard = 1ull << 13;
 constexpr std::uint32_t kTypeIn = 0, kTypeOut = 1, kTypeFlush = 4, kTypeGetId = 8, kTypeDiscard = 11;
 constexpr std::uint8_t kOk = 0, kIoError = 1, kUnsupported = 2;
 constexpr std::uint64_t kSector = 512;
 constexpr std::size_t kIdBytes = 20;
 constexpr std::uint32_t kSegmentsMax = kQueueSizeMax - 2;  // a chain holds a header and a status byte too
-constexpr std::uint32_t kDiscardSectorsMax = 1u << 22;     // 2 GiB at once
+constexpr std::uint32_t kSegmentBytesMax = 128 * 1024;     // so that no request of a driver that heeds it is too large
+static_assert(std::uint64_t{kSegmentsMax} * kSegmentBytesMax <= limits::kBlockRequestBytesMax);
+// What a flush or a discard, whose time nobody knows, counts against a turn.
+constexpr std::uint64_t kTurnShare = limits::kBlockTurnBytes / 16;
+constexpr std::uint32_t kDiscardSectorsMax = 1u << 22;  // 2 GiB at once
 constexpr std::uint32_t kDiscardSegmentsMax = 16;
 
 struct [[gnu::packed]] Config {
   std::uint64_t capacity = 0;  // sectors
-  std::uint32_t size_max = 0;
+  std::uint32_t size_max = kSegmentBytesMax;
   std::uint32_t seg_max = kSegmentsMax;
   std::array<std::uint8_t, 4> geometry{};
   std::uint32_t blk_size = 512;
@@ -54,7 +59,7 @@ bool within(std::uint64_t sector, std::uint64_t bytes, std::uint64_t disk_bytes)
 }  // namespace
 
 std::uint64_t Block::features() const {
-  return kSegMax | kBlkSize | kFlush | (options_.read_only ? kReadOnly : kDiscard);
+  return kSizeMax | kSegMax | kBlkSize | kFlush | (options_.read_only ? kReadOnly : kDiscard);
 }
 
 void Block::read_config(std::uint32_t offset, std::span<std::byte> out) const {
@@ -70,9 +75,10 @@ base::Status Block::activate(Activation activation) {
 
 base::Status Block::kick(std::size_t) {
   Queue& queue = active_->queues[0];
-  // At most one queue's worth a turn: a driver that keeps adding requests cannot hold the loop.
+  // A turn has its end: a driver that keeps adding requests, or makes them large, cannot hold the loop.
   bool asked = false, emptied = false;
-  for (std::uint32_t served = 0; served < kQueueSizeMax && !emptied; ++served) {
+  turn_left_ = limits::kBlockTurnBytes;
+  for (std::uint32_t served = 0; served < kQueueSizeMax && turn_left_ > 0 && !emptied; ++served) {
     SANDFORGE_TRY(const std::optional<Chain> chain, queue.pop());
     if (!chain) {
       emptied = asked;
@@ -110,7 +116,10 @@ base::Result<std::uint32_t> Block::serve(const Chain& chain) {
       status =
           transfer(header, io_ranges(memory, chain.readable, sizeof header, 0), chain.readable_bytes() - sizeof header);
       break;
-    case kTypeFlush: status = options_.read_only || ::fdatasync(options_.file.get()) == 0 ? kOk : kIoError; break;
+    case kTypeFlush:
+      charge(kTurnShare);
+      status = options_.read_only || ::fdatasync(options_.file.get()) == 0 ? kOk : kIoError;
+      break;
     case kTypeGetId:
       status = identify(chain.writable);
       filled = status == kOk ? kIdBytes : 0;
@@ -125,10 +134,14 @@ base::Result<std::uint32_t> Block::serve(const Chain& chain) {
   return static_cast<std::uint32_t>(filled + 1);
 }
 
+void Block::charge(std::uint64_t bytes) { turn_left_ -= std::min(turn_left_, bytes); }
+
 std::uint8_t Block::transfer(const Header& header, const std::vector<iovec>& parts, std::uint64_t bytes) {
   const bool write = header.type == kTypeOut;
   if (write && options_.read_only) return kIoError;
   if (bytes % kSector != 0 || !within(header.sector, bytes, options_.bytes)) return kIoError;
+  if (bytes > limits::kBlockRequestBytesMax) return kIoError;
+  charge(bytes);
   std::vector<iovec> rest = parts;
   auto offset = static_cast<off_t>(header.sector * kSector);
   std::size_t first = 0;
@@ -168,6 +181,7 @@ std::uint8_t Block::discard(const std::vector<Buffer>& buffers) {
     if (segment.flags != 0) return kUnsupported;
     if (segment.sectors > kDiscardSectorsMax || !within(segment.sector, length, options_.bytes)) return kIoError;
     if (length == 0) continue;
+    charge(kTurnShare);
     // A file system without holes keeps the blocks: discard is a hint.
     (void)::fallocate(options_.file.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
                       static_cast<off_t>(segment.sector * kSector), static_cast<off_t>(length));

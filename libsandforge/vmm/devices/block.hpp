@@ -3,8 +3,8 @@
 // write to a read-only disk is an I/O error, whatever the driver negotiated.
 //
 //   queues    0: requests            type 2
-//   features  SEG_MAX, BLK_SIZE, FLUSH; RO for a read-only disk, DISCARD for a writable one
-//   config    capacity, seg_max, blk_size, the three discard limits
+//   features  SIZE_MAX, SEG_MAX, BLK_SIZE, FLUSH; RO for a read-only disk, DISCARD for a writable one
+//   config    capacity, size_max, seg_max, blk_size, the three discard limits
 #pragma once
 
 #include <optional>
@@ -47,9 +47,11 @@ class Block final : public Device {
   std::uint8_t transfer(const Header& header, const std::vector<iovec>& parts, std::uint64_t bytes);
   std::uint8_t discard(const std::vector<Buffer>& buffers);
   std::uint8_t identify(const std::vector<Buffer>& buffers);
+  void charge(std::uint64_t bytes);
 
   BlockOptions options_;
   std::optional<Activation> active_;
+  std::uint64_t turn_left_ = 0;  // of kBlockTurnBytes; the other devices get their turn when it is used up
 };
 
 }  // namespace sandforge::vmm
