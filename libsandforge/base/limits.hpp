@@ -76,14 +76,16 @@ inline constexpr std::int64_t kBootTimeoutMs = 120'000;
 inline constexpr std::int64_t kExitGraceMs = 1000;  // from a lost agent to the verdict that its guest still runs
 
 // Monitor
-inline constexpr std::size_t kGuestLogBytesMax = 1 * kMiB;    // of a guest's serial port, passed on in its whole life
-inline constexpr std::uint32_t kRngRequestBytes = 64 * kKiB;  // answered to one request of virtio-rng
-inline constexpr std::uint64_t kRngTurnBytes = 256 * kKiB;    // before other devices get their turn
-inline constexpr std::size_t kDiskLayersMax = 16;             // files that a disk is made of
-inline constexpr std::size_t kBalloonPagesMax = 16384;        // page numbers in one request of virtio-balloon
-inline constexpr std::uint64_t kBalloonTurnBytes = 1 * kGiB;  // of guest memory, before other devices get their turn
+inline constexpr std::size_t kGuestLogBytesMax = 1 * kMiB;  // of a guest's serial port, passed on in its whole life
 inline constexpr std::uint64_t kBlockRequestBytesMax = 32 * kMiB;  // data of one disk request
 inline constexpr std::uint64_t kBlockTurnBytes = 32 * kMiB;        // moved before other devices get their turn
+
+// Devices of the monitor: a turn ends before the other devices get theirs
+inline constexpr std::uint32_t kRngRequestBytes = 64 * kKiB;  // answered to one request of virtio-rng
+inline constexpr std::uint64_t kRngTurnBytes = 256 * kKiB;
+inline constexpr std::size_t kBalloonPagesMax = 16384;        // page numbers in one request of virtio-balloon
+inline constexpr std::uint64_t kBalloonTurnBytes = 1 * kGiB;  // of guest memory
+inline constexpr std::size_t kDiskLayersMax = 16;             // files that a disk is made of
 
 // Images
 inline constexpr std::uint64_t kImportBytesMax = 64 * kGiB;

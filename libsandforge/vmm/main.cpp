@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // sandforge-vmm: the monitor of one virtual machine. All it may touch comes as a descriptor (monitor/config.hpp); it
 // opens nothing. Its exit status is how the guest ended (monitor/ending.hpp).
+#include <fcntl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -43,7 +45,7 @@ int main() {
   (void)std::signal(SIGPIPE, SIG_IGN);
   // A write beyond a limit on file sizes, which the guest can cause, is to be an error of the request.
   (void)std::signal(SIGXFSZ, SIG_IGN);
-  if (const auto jailed = vmm::enter_jail(vmm::kAgentFd); !jailed) {
+  if (const auto jailed = vmm::enter_jail(vmm::kLastFd); !jailed) {
     finish(vmm::Ending::BadRequest, jailed.error().message + "; " + jailed.error().remedy);
   }
   const auto config = receive_config();
@@ -55,7 +57,19 @@ int main() {
                           UniqueFd(vmm::kInitrdFd),
                           UniqueFd(vmm::kRootFd),
                           UniqueFd(vmm::kDiskFd),
-                          UniqueFd(vmm::kAgentFd)};
+                          UniqueFd(vmm::kAgentFd),
+                          {}};
+  for (int i = 0; i < config.value().disk_layers; ++i) {
+    const int map = vmm::kFirstLayerFd + 2 * i;
+    // What is not there now could be a descriptor of our own later.
+    if (::fcntl(map, F_GETFD) < 0 || ::fcntl(map + 1, F_GETFD) < 0) {
+      finish(vmm::Ending::BadRequest, "a disk layer's descriptor is missing");
+    }
+    files.disk_layers.push_back({UniqueFd(map + 1), UniqueFd(map)});
+  }
+  ::close(vmm::kProgramFd);
+  const int unused = vmm::kFirstLayerFd + 2 * config.value().disk_layers;
+  (void)::syscall(SYS_close_range, static_cast<unsigned>(unused), static_cast<unsigned>(vmm::kLastFd), 0);
   auto machine = vmm::Machine::create(config.value(), std::move(files));
   if (!machine) finish(vmm::Ending::BadRequest, machine.error().message);
   const vmm::Finished finished = machine.value()->run();

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import struct
@@ -10,16 +11,17 @@ import subprocess
 import tempfile
 import threading
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 COMMAND_LINE = ("panic=-1 reboot=t console=ttyS0 cryptomgr.notests rcupdate.rcu_expedited=1 lsm=landlock "
                 "random.trust_cpu=on pci=off i8042.noprobe swiotlb=noforce nowatchdog tsc=reliable")
 
 
-def config(cpus: int, memory_mib: int, command_line: str, serial: bool = True) -> bytes:
+def config(cpus: int, memory_mib: int, command_line: str, serial: bool = True, disk_layers: int = 0) -> bytes:
     """One Config packet; libsandforge/vmm/monitor/config.hpp has the layout."""
     text = command_line.encode()
-    return struct.pack("<IHIQBI", 0x314D5653, 1, cpus, memory_mib, int(serial), len(text)) + text
+    return struct.pack("<IHIQBBI", 0x314D5653, 2, cpus, memory_mib, int(serial), disk_layers, len(text)) + text
 
 
 def image_paths(directory: Path, name: str = "default") -> dict[str, Path]:
@@ -32,7 +34,8 @@ class Monitor:
     """A running sandforge-vmm. Its log is collected by a thread."""
 
     def __init__(self, program: str, packet: bytes, kernel: str, initrd: str, root: str, disk: str,
-                 kvm: str = "/dev/kvm", on_line=None) -> None:
+                 kvm: str = "/dev/kvm", on_line=None, layers: Sequence[tuple[str, str]] = ()) -> None:
+        """`layers` lie below the disk, from the top down: the map of the layer above, and the layer's file."""
         self.folder = tempfile.TemporaryDirectory(prefix="sandforge-kvm-")
         agent = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         agent.bind(self.folder.name + "/agent.sock")
@@ -42,14 +45,19 @@ class Monitor:
         log_read, log_write = os.pipe()
         opened = [os.open(kvm, os.O_RDWR), os.open(kernel, os.O_RDONLY), os.open(initrd, os.O_RDONLY),
                   os.open(root, os.O_RDONLY), os.open(disk, os.O_RDWR)]
-        given = {1: log_write, 2: log_write, 3: control.fileno(), 9: agent.fileno(), **dict(enumerate(opened, 4))}
+        for index, (above, file) in enumerate(layers):
+            opened += [os.open(above, os.O_RDONLY if index else os.O_RDWR), os.open(file, os.O_RDONLY)]
+        numbers = [*range(4, 9), *range(11, 11 + 2 * len(layers))]
+        given = {1: log_write, 2: log_write, 3: control.fileno(), 9: agent.fileno(), **dict(zip(numbers, opened))}
 
         def place() -> None:
             parked = {target: os.dup(source) for target, source in given.items()}
             high = {target: os.dup2(fd, 100 + target) for target, fd in parked.items()}
             for target, fd in high.items():
                 os.dup2(fd, target)
-            os.closerange(10, 256)
+            for fd in set(range(10, 256)) - set(given):
+                with contextlib.suppress(OSError):
+                    os.close(fd)
 
         self.process = subprocess.Popen([program], stdin=subprocess.DEVNULL, env={}, cwd="/", close_fds=False,
                                         preexec_fn=place)

@@ -17,8 +17,9 @@ namespace {
 
 // SPEC: virtio 1.2, 5.2.3 (features), 5.2.4 (configuration), 5.2.6 (requests).
 constexpr std::uint64_t kSizeMax = 1ull << 1, kSegMax = 1ull << 2, kReadOnly = 1ull << 5, kBlkSize = 1ull << 6,
-                        kFlush = 1ull << 9, kDiscard = 1ull << 13;
-constexpr std::uint32_t kTypeIn = 0, kTypeOut = 1, kTypeFlush = 4, kTypeGetId = 8, kTypeDiscard = 11;
+                        kFlush = 1ull << 9, kDiscard = 1ull << 13, kWriteZeroes = 1ull << 14;
+constexpr std::uint32_t kTypeIn = 0, kTypeOut = 1, kTypeFlush = 4, kTypeGetId = 8, kTypeDiscard = 11,
+                        kTypeWriteZeroes = 13;
 constexpr std::uint8_t kOk = 0, kIoError = 1, kUnsupported = 2;
 constexpr std::uint64_t kSector = 512;
 constexpr std::size_t kIdBytes = 20;
@@ -29,6 +30,10 @@ static_assert(std::uint64_t{kSegmentsMax} * kSegmentBytesMax <= limits::kBlockRe
 constexpr std::uint64_t kTurnShare = limits::kBlockTurnBytes / 16;
 constexpr std::uint32_t kDiscardSectorsMax = 1u << 22;  // 2 GiB at once
 constexpr std::uint32_t kDiscardSegmentsMax = 16;
+// Fewer than of discards: where the file system can make no holes, they are written.
+constexpr std::uint32_t kZeroesSectorsMax = limits::kBlockRequestBytesMax / kSector;
+constexpr std::uint32_t kZeroesSegmentsMax = 1;
+constexpr std::uint32_t kUnmap = 1;  // flag of a range to be zeroed: its space may go
 
 struct [[gnu::packed]] Config {
   std::uint64_t capacity = 0;  // sectors
@@ -40,15 +45,19 @@ struct [[gnu::packed]] Config {
   std::uint32_t max_discard_sectors = kDiscardSectorsMax;
   std::uint32_t max_discard_seg = kDiscardSegmentsMax;
   std::uint32_t discard_sector_alignment = 8;
+  std::uint32_t max_write_zeroes_sectors = kZeroesSectorsMax;
+  std::uint32_t max_write_zeroes_seg = kZeroesSegmentsMax;
+  std::uint8_t write_zeroes_may_unmap = 1;
+  std::array<std::uint8_t, 3> unused{};
 };
-static_assert(sizeof(Config) == 48);
+static_assert(sizeof(Config) == 60);
 
-struct DiscardSegment {
+struct RangeSegment {
   std::uint64_t sector;
   std::uint32_t sectors;
   std::uint32_t flags;
 };
-static_assert(sizeof(DiscardSegment) == 16);
+static_assert(sizeof(RangeSegment) == 16);
 
 bool within(std::uint64_t sector, std::uint64_t bytes, std::uint64_t disk_bytes) {
   std::uint64_t start = 0;
@@ -59,12 +68,12 @@ bool within(std::uint64_t sector, std::uint64_t bytes, std::uint64_t disk_bytes)
 }  // namespace
 
 std::uint64_t Block::features() const {
-  return kSizeMax | kSegMax | kBlkSize | kFlush | (options_.read_only ? kReadOnly : kDiscard);
+  return kSizeMax | kSegMax | kBlkSize | kFlush | (disk_.read_only() ? kReadOnly : kDiscard | kWriteZeroes);
 }
 
 void Block::read_config(std::uint32_t offset, std::span<std::byte> out) const {
   Config config;
-  config.capacity = options_.bytes / kSector;
+  config.capacity = disk_.bytes() / kSector;
   copy_config(config, offset, out);
 }
 
@@ -118,13 +127,14 @@ base::Result<std::uint32_t> Block::serve(const Chain& chain) {
       break;
     case kTypeFlush:
       charge(kTurnShare);
-      status = options_.read_only || ::fdatasync(options_.file.get()) == 0 ? kOk : kIoError;
+      status = disk_.read_only() || disk_.flush() ? kOk : kIoError;
       break;
     case kTypeGetId:
       status = identify(chain.writable);
       filled = status == kOk ? kIdBytes : 0;
       break;
-    case kTypeDiscard: status = discard(chain.readable); break;
+    case kTypeDiscard:
+    case kTypeWriteZeroes: status = clear(header.type, chain.readable); break;
     default: break;
   }
   // The status is the last writable byte, wherever the driver put it.
@@ -136,62 +146,47 @@ base::Result<std::uint32_t> Block::serve(const Chain& chain) {
 
 void Block::charge(std::uint64_t bytes) { turn_left_ -= std::min(turn_left_, bytes); }
 
-std::uint8_t Block::transfer(const Header& header, const std::vector<iovec>& parts, std::uint64_t bytes) {
+std::uint8_t Block::transfer(const Header& header, std::vector<iovec> parts, std::uint64_t bytes) {
   const bool write = header.type == kTypeOut;
-  if (write && options_.read_only) return kIoError;
-  if (bytes % kSector != 0 || !within(header.sector, bytes, options_.bytes)) return kIoError;
+  if (write && disk_.read_only()) return kIoError;
+  if (bytes % kSector != 0 || !within(header.sector, bytes, disk_.bytes())) return kIoError;
   if (bytes > limits::kBlockRequestBytesMax) return kIoError;
   charge(bytes);
-  std::vector<iovec> rest = parts;
-  auto offset = static_cast<off_t>(header.sector * kSector);
-  std::size_t first = 0;
-  while (first < rest.size()) {
-    const auto count = static_cast<int>(rest.size() - first);
-    const ssize_t n = write ? ::pwritev(options_.file.get(), &rest[first], count, offset)
-                            : ::preadv(options_.file.get(), &rest[first], count, offset);
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return kIoError;  // a file that is shorter than it was (0) is an error too
-    offset += n;
-    for (auto left = static_cast<std::size_t>(n); left > 0;) {
-      const std::size_t used = std::min(left, rest[first].iov_len);
-      rest[first].iov_base = static_cast<std::byte*>(rest[first].iov_base) + used;
-      rest[first].iov_len -= used;
-      left -= used;
-      if (rest[first].iov_len == 0) ++first;
-    }
-  }
-  return kOk;
+  const std::uint64_t offset = header.sector * kSector;
+  return (write ? disk_.write(offset, std::move(parts)) : disk_.read(offset, std::move(parts))) ? kOk : kIoError;
 }
 
-std::uint8_t Block::discard(const std::vector<Buffer>& buffers) {
-  if (options_.read_only) return kIoError;
+std::uint8_t Block::clear(std::uint32_t type, const std::vector<Buffer>& buffers) {
+  if (disk_.read_only()) return type == kTypeDiscard ? kIoError : kUnsupported;
+  const bool zero = type == kTypeWriteZeroes;
   std::uint64_t bytes = 0;
   for (const Buffer& buffer : buffers) bytes += buffer.length;
   const std::uint64_t payload = bytes - sizeof(Header);
-  if (payload == 0 || payload % sizeof(DiscardSegment) != 0 || payload / sizeof(DiscardSegment) > kDiscardSegmentsMax) {
+  if (payload == 0 || payload % sizeof(RangeSegment) != 0 ||
+      payload / sizeof(RangeSegment) > (zero ? kZeroesSegmentsMax : kDiscardSegmentsMax)) {
     return kIoError;
   }
-  std::array<std::byte, sizeof(Header) + kDiscardSegmentsMax * sizeof(DiscardSegment)> copy;
+  std::array<std::byte, sizeof(Header) + kDiscardSegmentsMax * sizeof(RangeSegment)> copy;
   if (!gather(*active_->memory, buffers, std::span(copy).first(bytes))) return kIoError;
-  for (std::uint64_t at = sizeof(Header); at < bytes; at += sizeof(DiscardSegment)) {
-    DiscardSegment segment;
+  for (std::uint64_t at = sizeof(Header); at < bytes; at += sizeof(RangeSegment)) {
+    RangeSegment segment;
     std::memcpy(&segment, copy.data() + at, sizeof segment);
-    const std::uint64_t length = segment.sectors * kSector;
-    // The unmap flag belongs to WRITE_ZEROES, which is not offered: any flag is refused (5.2.6.2).
-    if (segment.flags != 0) return kUnsupported;
-    if (segment.sectors > kDiscardSectorsMax || !within(segment.sector, length, options_.bytes)) return kIoError;
+    const std::uint64_t offset = segment.sector * kSector, length = segment.sectors * kSector;
+    // The unmap flag belongs to WRITE_ZEROES; any other is refused (5.2.6.2).
+    if ((segment.flags & ~(zero ? kUnmap : 0)) != 0) return kUnsupported;
+    if (segment.sectors > (zero ? kZeroesSectorsMax : kDiscardSectorsMax)) return kIoError;
+    if (!within(segment.sector, length, disk_.bytes())) return kIoError;
     if (length == 0) continue;
-    charge(kTurnShare);
-    // A file system without holes keeps the blocks: discard is a hint.
-    (void)::fallocate(options_.file.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                      static_cast<off_t>(segment.sector * kSector), static_cast<off_t>(length));
+    charge(zero ? std::max(length, kTurnShare) : kTurnShare);
+    if (!zero) disk_.discard(offset, length);
+    if (zero && !disk_.zero(offset, length, (segment.flags & kUnmap) != 0)) return kIoError;
   }
   return kOk;
 }
 
 std::uint8_t Block::identify(const std::vector<Buffer>& buffers) {
   std::array<std::byte, kIdBytes> id{};
-  std::memcpy(id.data(), options_.serial.data(), std::min(options_.serial.size(), id.size()));
+  std::memcpy(id.data(), serial_.data(), std::min(serial_.size(), id.size()));
   std::span<const std::byte> left(id);
   std::uint64_t total = 0;
   for (const Buffer& buffer : buffers) total += buffer.length;

@@ -1,20 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-// virtio-blk (virtio 1.2, section 5.2) over one file. Read-only is a property of the descriptor and of the device; a
-// write to a read-only disk is an I/O error, whatever the driver negotiated.
+// virtio-blk (virtio 1.2, section 5.2) over a disk (storage/disk.hpp). Read-only is a property of the descriptor and of
+// the device; a write to a read-only disk is an I/O error, whatever the driver negotiated.
 //
 //   queues    0: requests            type 2
-//   features  SIZE_MAX, SEG_MAX, BLK_SIZE, FLUSH; RO for a read-only disk, DISCARD for a writable one
-//   config    capacity, size_max, seg_max, blk_size, the three discard limits
+//   features  SIZE_MAX, SEG_MAX, BLK_SIZE, FLUSH; RO for a read-only disk, DISCARD and WRITE_ZEROES for a
+//             writable one
+//   config    capacity, size_max, seg_max, blk_size, the limits of discard and write zeroes
 #pragma once
 
 #include <optional>
 #include <string>
 
 #include "base/unique_fd.hpp"
+#include "vmm/storage/disk.hpp"
 #include "vmm/virtio/device.hpp"
 
 namespace sandforge::vmm {
 
+// A disk of one file.
 struct BlockOptions {
   base::UniqueFd file;
   std::uint64_t bytes = 0;  // a multiple of 512, as the file was when it was opened
@@ -24,7 +27,9 @@ struct BlockOptions {
 
 class Block final : public Device {
  public:
-  explicit Block(BlockOptions options) : options_(std::move(options)) {}
+  explicit Block(BlockOptions options)
+      : Block(Disk(std::move(options.file), options.bytes, options.read_only), std::move(options.serial)) {}
+  Block(Disk disk, std::string serial) : disk_(std::move(disk)), serial_(std::move(serial)) {}
 
   DeviceType type() const override { return DeviceType::Block; }
   std::uint64_t features() const override;
@@ -44,12 +49,14 @@ class Block final : public Device {
 
   // One request: status byte and how many bytes were written to the guest, the status byte included.
   base::Result<std::uint32_t> serve(const Chain& chain);
-  std::uint8_t transfer(const Header& header, const std::vector<iovec>& parts, std::uint64_t bytes);
-  std::uint8_t discard(const std::vector<Buffer>& buffers);
+  std::uint8_t transfer(const Header& header, std::vector<iovec> parts, std::uint64_t bytes);
+  // Discard and write zeroes: a list of ranges.
+  std::uint8_t clear(std::uint32_t type, const std::vector<Buffer>& buffers);
   std::uint8_t identify(const std::vector<Buffer>& buffers);
   void charge(std::uint64_t bytes);
 
-  BlockOptions options_;
+  Disk disk_;
+  std::string serial_;
   std::optional<Activation> active_;
   std::uint64_t turn_left_ = 0;  // of kBlockTurnBytes; the other devices get their turn when it is used up
 };

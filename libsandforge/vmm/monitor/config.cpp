@@ -15,6 +15,7 @@ base::Result<Config> decode_config(std::string_view bytes) {
     return bad("memory out of range");
   }
   if (config.serial > 1) return bad("unknown serial port");
+  if (config.disk_layers >= limits::kDiskLayersMax) return bad("too many disk layers");
   return config;
 }
 

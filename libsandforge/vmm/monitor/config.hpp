@@ -9,6 +9,8 @@
 //   7, 8  root image (read-only) and private disk (read-write), regular files
 //   9     agent: a listening stream socket; each connection to it becomes one to the guest's agent
 //   10    the program itself, which it was started by; of no further use
+//   11 .. for each layer below the private disk, from the top down: the map of the layer above it (of the first:
+//         read-write, of others: read-only), then its file (read-only); vmm/storage/disk.hpp
 #pragma once
 
 #include <cstdint>
@@ -20,13 +22,15 @@
 namespace sandforge::vmm {
 
 inline constexpr int kLogFd = 1, kControlFd = 3, kKvmFd = 4, kKernelFd = 5, kInitrdFd = 6, kRootFd = 7, kDiskFd = 8,
-                     kAgentFd = 9, kProgramFd = 10;
+                     kAgentFd = 9, kProgramFd = 10, kFirstLayerFd = 11;
+// The last descriptor that may come: all layers that there can be.
+inline constexpr int kLastFd = kFirstLayerFd + 2 * (static_cast<int>(limits::kDiskLayersMax) - 1) - 1;
 
 // The guest's agent connects to this vsock port of the host (CID 2).
 inline constexpr std::uint32_t kAgentPort = 1024;
 
 inline constexpr std::uint32_t kConfigMagic = 0x314d5653;  // "SVM1"
-inline constexpr std::uint16_t kConfigVersion = 1;
+inline constexpr std::uint16_t kConfigVersion = 2;
 inline constexpr std::size_t kConfigCommandLineMax = 2047;
 inline constexpr std::size_t kConfigBytesMax = 4096;
 
@@ -38,6 +42,7 @@ struct Config {
   std::uint32_t cpus = 1;        // 1..limits::kCpuMax
   std::uint64_t memory_mib = 0;  // limits::kMemoryMbMin..kMemoryMbMax
   std::uint8_t serial = 0;       // 1: there is a serial port
+  std::uint8_t disk_layers = 0;  // below the private disk's own file, up to limits::kDiskLayersMax - 1
   std::string command_line;
 
   template <typename Archive, typename Self>
@@ -47,6 +52,7 @@ struct Config {
     archive(self.cpus);
     archive(self.memory_mib);
     archive(self.serial);
+    archive(self.disk_layers);
     archive.text(self.command_line, kConfigCommandLineMax);
   }
 };

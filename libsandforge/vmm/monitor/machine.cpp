@@ -101,26 +101,36 @@ base::Status KvmMachine::add_platform(bool serial, std::uint32_t lines) {
 }
 
 // Sizes are those of the files now. A root image is cut to whole sectors; a disk must have them.
-base::Result<std::unique_ptr<Device>> make_disk(base::UniqueFd file, bool read_only, const char* serial) {
+base::Result<std::unique_ptr<Device>> make_disk(std::vector<DiskLayer> layers, bool read_only, const char* serial) {
   struct stat info {};
-  if (::fstat(file.get(), &info) != 0) return base::os_error(std::string("look at the ") + serial + " disk");
-  BlockOptions options;
-  options.bytes = static_cast<std::uint64_t>(info.st_size) / 512 * 512;
-  if (!S_ISREG(info.st_mode) || options.bytes == 0) {
+  if (::fstat(layers.front().file.get(), &info) != 0) {
+    return base::os_error(std::string("look at the ") + serial + " disk");
+  }
+  const std::uint64_t bytes = static_cast<std::uint64_t>(info.st_size) / 512 * 512;
+  if (!S_ISREG(info.st_mode) || bytes == 0) {
     return base::make_error(base::Code::InvalidArgument, "bad_disk",
                             std::string("the ") + serial + " disk is no regular file, or empty");
   }
-  options.file = std::move(file);
-  options.read_only = read_only;
-  options.serial = serial;
-  return std::unique_ptr<Device>(std::make_unique<Block>(std::move(options)));
+  SANDFORGE_TRY(Disk disk, Disk::open(std::move(layers), bytes, read_only));
+  return std::unique_ptr<Device>(std::make_unique<Block>(std::move(disk), serial));
+}
+
+// The private disk's own file on top of what lies below.
+std::vector<DiskLayer> layers_of(base::UniqueFd top, std::vector<MachineFiles::LayerBelow> below) {
+  std::vector<DiskLayer> layers;
+  layers.push_back({std::move(top), {}});
+  for (MachineFiles::LayerBelow& layer : below) {
+    layers.back().map = std::move(layer.map_above);
+    layers.push_back({std::move(layer.file), {}});
+  }
+  return layers;
 }
 
 base::Result<std::vector<std::unique_ptr<Device>>> KvmMachine::make_devices() {
   std::vector<std::unique_ptr<Device>> devices;
-  SANDFORGE_TRY(auto root, make_disk(std::move(files_.root), true, "root"));
+  SANDFORGE_TRY(auto root, make_disk(layers_of(std::move(files_.root), {}), true, "root"));
   devices.push_back(std::move(root));
-  SANDFORGE_TRY(auto disk, make_disk(std::move(files_.disk), false, "disk"));
+  SANDFORGE_TRY(auto disk, make_disk(layers_of(std::move(files_.disk), std::move(files_.disk_layers)), false, "disk"));
   devices.push_back(std::move(disk));
   // One connection is taken at a time, and only when the guest has asked for one: never wait for the next.
   if (::fcntl(files_.agent.get(), F_SETFL, O_NONBLOCK) != 0) return base::os_error("set up the agent's socket");

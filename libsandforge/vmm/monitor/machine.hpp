@@ -7,6 +7,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/result.hpp"
 #include "base/unique_fd.hpp"
@@ -19,6 +20,11 @@ namespace sandforge::vmm {
 struct MachineFiles {
   int log = kLogFd;
   base::UniqueFd kvm, kernel, initrd, root, disk, agent;
+  struct LayerBelow {
+    base::UniqueFd file;
+    base::UniqueFd map_above;  // of the layer above this one
+  };
+  std::vector<LayerBelow> disk_layers;  // from the top down
 };
 
 struct Finished {

@@ -34,7 +34,8 @@ TEST_CASE("a configuration that is cut, longer or out of range is refused") {
   CHECK_FALSE(vmm::decode_config(whole + '\0'));
   vmm::Config config = sample();
   SUBCASE("magic") { config.magic = 1; }
-  SUBCASE("version") { config.version = 2; }
+  SUBCASE("version") { config.version = 1; }
+  SUBCASE("more layers than there are descriptors for") { config.disk_layers = limits::kDiskLayersMax; }
   SUBCASE("no vCPU") { config.cpus = 0; }
   SUBCASE("33 vCPUs") { config.cpus = 33; }
   SUBCASE("too little memory") { config.memory_mib = 127; }

@@ -130,6 +130,7 @@ Rows<Bench> layout_rows(std::uint32_t queue);
 Table register_violations();
 Table block_violations();
 Table read_only_block_violations();
+Table layered_block_violations();
 Table vsock_violations();
 Table rng_violations();
 Table balloon_violations();

@@ -103,7 +103,7 @@ void add_ranges(Adder add) {
 
 void add_types(Adder add) {
   for (const std::uint32_t type : std::initializer_list<std::uint32_t>{
-           2,  3,  5,  6,  7,  9,  10,    12,      13,         14,         15,        16,
+           2,  3,  5,  6,  7,  9,  10,    12,      14,         15,         16,
            17, 18, 20, 22, 24, 26, 0x100, 0x10000, 0x80000000, 0x80000001, 0xffffffff}) {
     add.request("type " + std::to_string(type) + " is unsupported", kUnsupported, type, 0, 512, 512);
   }
@@ -229,7 +229,7 @@ void add_discards(Adder add) {
     add(name, [=](BlockBench& bench) {
       REQUIRE(bench.request(kOut, 8, std::string(512, 'k'), 0) == kOk);
       std::string data(segments.size() * sizeof(Segment), '\0');
-      std::memcpy(data.data(), segments.data(), data.size());
+      if (!segments.empty()) std::memcpy(data.data(), segments.data(), data.size());
       data.resize(data.size() - cut);
       CHECK(bench.request(kDiscard, 0, data, 0) == status);
       REQUIRE(bench.request(kIn, 8, {}, 512) == kOk);

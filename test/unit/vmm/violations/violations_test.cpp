@@ -11,7 +11,7 @@ namespace {
 constexpr int kViolationsMin = 300;
 
 std::vector<Table> tables() {
-  return {register_violations(), block_violations(), read_only_block_violations(),
+  return {register_violations(), block_violations(), read_only_block_violations(), layered_block_violations(),
           vsock_violations(),    rng_violations(),   balloon_violations()};
 }
 
