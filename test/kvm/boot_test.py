@@ -185,12 +185,15 @@ $b poweroff -f"""
             status, log = self.boot("""
 echo "report: device $($b cat /sys/bus/acpi/devices/SNDF0001:00/modalias)"
 echo "report: tables $($b od -An -tx1 -v /sys/firmware/acpi/tables/DSDT | $b tr -d ' \n')"
+$b test -d /sys/bus/acpi/drivers/vmgenid && echo "report: driver" /sys/bus/acpi/drivers/vmgenid/*
 $b dd if=/dev/mem bs=16 skip=57092 count=1 2>/dev/null | $b od -An -tx1 | $b sed 's/^/report: id /'
 $b poweroff -f""", append="quiet")
             self.assertEqual(status, POWER_OFF)
             self.assertEqual(self.report(log, "device"), "acpi:SNDF0001:VM_GEN_COUNTER:")
             # ADDR: a package of two, 0xdf040 and 0.
             self.assertIn(b"ADDR\x12\x08\x02\x0c\x40\xf0\x0d\x00\x00", bytes.fromhex(self.report(log, "tables")))
+            if "report: driver" in log:  # a kernel of our own has it, the stock cloud kernel has not
+                self.assertIn("/SNDF0001:00", self.report(log, "driver"))
             seen.add(self.report(log, "id"))
         self.assertEqual(len(seen), 2)
         self.assertNotIn("00 " * 15 + "00", seen)
