@@ -73,6 +73,8 @@ base::Status Vsock::settle() {
     SANDFORGE_TRY_STATUS(from_guest());
     SANDFORGE_TRY_STATUS(to_guest());
   }
+  // The guest has buffers left, so it may have no reason to kick: go on with the next turn.
+  if (held_back_ && control_.size() < kControlMax) active_->interrupt->kick_again(kFromGuest);
   bool interrupt = false;
   for (const std::size_t queue : {kToGuest, kFromGuest}) {
     SANDFORGE_TRY(const bool wanted, active_->queues[queue].needs_interrupt());
@@ -127,9 +129,11 @@ base::Status Vsock::handle(const Header& header, const Chain& chain) {
   const bool ours = header.source_cid == options_.guest_cid && header.target_cid == kHostCid &&
                     header.target_port == options_.host_port && header.type == kStreamType;
   if (!ours) {
-    // Addressed back to where it came from. A packet from another CID than the guest's own is not answered.
-    if (header.operation != kReset && header.source_cid == options_.guest_cid && header.type == kStreamType) {
+    // Addressed back to where it came from, whatever its type. A packet from another CID than the guest's own is not
+    // answered.
+    if (header.operation != kReset && header.source_cid == options_.guest_cid) {
       Header answer = header_for(header.source_port, kReset);
+      answer.type = header.type;
       answer.source_cid = header.target_cid;
       answer.source_port = header.target_port;
       control_.push_back(answer);
@@ -141,8 +145,9 @@ base::Status Vsock::handle(const Header& header, const Chain& chain) {
     return {};
   }
   const auto at = streams_.find(header.source_port);
-  if (at == streams_.end() || (!at->second.host && header.operation != kReset && header.operation != kShutdown)) {
+  if (at == streams_.end() || !at->second.host) {
     if (header.operation != kReset) tell(header.source_port, kReset);
+    if (at != streams_.end()) drop(at);  // or a connection of the host would be joined with what the guest gave up
     return {};
   }
   Stream& stream = at->second;
@@ -271,11 +276,19 @@ base::Status Vsock::to_guest() {
     SANDFORGE_TRY_STATUS(give(control_.front(), 0));
     control_.pop_front();
   }
-  for (auto at = streams_.begin(); at != streams_.end();) {
-    const auto now = at++;  // read_host may drop the stream
-    bool more = now->second.readable;
-    while (more && turn-- > 0) {
-      SANDFORGE_TRY(more, read_host(now));
+  // One packet a stream, round after round, going on behind the one that was served last: where buffers are few, no
+  // stream waits for the end of another's flood.
+  for (bool more = true; more && turn > 0;) {
+    more = false;
+    std::uint32_t port = last_served_;
+    for (std::size_t left = streams_.size(); left > 0 && !streams_.empty(); --left) {
+      auto at = streams_.upper_bound(port);
+      if (at == streams_.end()) at = streams_.begin();
+      port = at->first;
+      if (!at->second.readable || turn-- <= 0) continue;
+      SANDFORGE_TRY(const bool served, read_host(at));  // may drop the stream
+      if (served) last_served_ = port;
+      more = more || served;
     }
   }
   // A turn that ended early goes on with the next event: the sockets are still readable.
@@ -324,12 +337,20 @@ base::Result<bool> Vsock::read_host(Streams::iterator at) {
 
 // Joins waiting streams with connections that are there.
 void Vsock::accept_host() {
-  for (auto& [port, stream] : streams_) {
+  for (auto at = streams_.begin(); at != streams_.end();) {
+    const auto now = at++;
+    Stream& stream = now->second;
     if (stream.host) continue;
     stream.host.reset(::accept4(options_.listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (!stream.host) return;
-    stream.readable = true;
-    tell(port, kResponse);
+    if (!stream.host && (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED)) return;
+    if (stream.host) {
+      stream.readable = true;
+      tell(now->first, kResponse);
+    } else {
+      // There is no descriptor to be had. To wait on would be to be woken for ever: the connection stays where it is.
+      tell(now->first, kReset);
+      streams_.erase(now);
+    }
   }
 }
 
@@ -369,6 +390,7 @@ bool Vsock::flush(Stream& stream) {
   const ssize_t n = ::send(stream.host.get(), stream.kept.data(), stream.kept.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
   if (n < 0) return errno == EAGAIN || errno == EINTR;
   stream.kept.erase(0, static_cast<std::size_t>(n));
+  if (stream.kept.empty()) stream.kept.shrink_to_fit();  // a stall of once costs nothing later
   stream.forwarded += static_cast<std::uint32_t>(n);
   return true;
 }
@@ -377,6 +399,7 @@ bool Vsock::flush(Stream& stream) {
 void Vsock::update_watch(std::uint32_t guest_port, Stream& stream) {
   if (!stream.host) return;
   const bool reads = stream.guest_receives && stream.credit() > 0 && !out_of_buffers_;
+  if (!reads) stream.readable = true;  // nobody tells meanwhile: look when there is room again
   std::uint32_t events = 0;
   if (reads) events |= EPOLLIN;
   if (!stream.kept.empty()) events |= EPOLLOUT;

@@ -102,6 +102,7 @@ class Vsock final : public Device {
   bool out_of_buffers_ = false;
   bool held_back_ = false;  // from_guest stopped because control_ is full
   bool listener_watched_ = false;
+  std::uint32_t last_served_ = 0;  // the guest's port whose host was read last
 };
 
 }  // namespace sandforge::vmm

@@ -42,6 +42,20 @@ class PollWatcher final : public Watcher {
     }
     return told;
   }
+  // Tells every descriptor all that it waits for, ready or not; how many were told.
+  int tell_all() {
+    std::vector<int> all;
+    for (const auto& [fd, entry] : entries_) all.push_back(fd);
+    int told = 0;
+    for (const int fd : all) {
+      const auto at = entries_.find(fd);
+      if (at == entries_.end()) continue;
+      const std::shared_ptr<Callback> callback = at->second.callback;
+      ++told;
+      (*callback)(at->second.events);
+    }
+    return told;
+  }
   std::size_t size() const { return entries_.size(); }
 
  private:

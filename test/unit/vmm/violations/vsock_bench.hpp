@@ -146,4 +146,42 @@ class VsockBench : public Bench {
   socklen_t address_bytes_ = 0;
 };
 
+// Rows, by their most common shapes.
+class VsockRows {
+ public:
+  explicit VsockRows(Rows<VsockBench>& rows) : rows_(rows) {}
+  void operator()(std::string name, std::function<void(VsockBench&)> run) {
+    rows_.push_back({std::move(name), std::move(run)});
+  }
+  // A packet on an open stream, and the one operation that it is answered by (0: none). `lives`: the stream does.
+  void packet(std::string name, vsock::Packet packet, int answer, bool lives, std::string content = {}) {
+    (*this)(std::move(name), [=](VsockBench& bench) {
+      const base::UniqueFd host = bench.open();
+      bench.send(packet, content);
+      CHECK(bench.answer() == answer);
+      CHECK_FALSE(bench.broken());
+      CHECK(VsockBench::at_end(host) != lives);
+      if (lives) {
+        bench.send_data("still");
+        CHECK(VsockBench::read_all(host) == "still");
+      }
+    });
+  }
+  // A packet without a stream.
+  void stray(std::string name, vsock::Packet packet, int answer) {
+    (*this)(std::move(name), [=](VsockBench& bench) {
+      bench.buffers(10);
+      bench.send(packet);
+      CHECK(bench.answer() == answer);
+      CHECK_FALSE(bench.broken());
+    });
+  }
+
+ private:
+  Rows<VsockBench>& rows_;
+};
+
+// The part of the table that is about streams and those at their ends.
+void add_vsock_streams(VsockRows add);
+
 }  // namespace sandforge::vmm::test
