@@ -76,6 +76,9 @@ inline constexpr std::int64_t kBootTimeoutMs = 120'000;
 inline constexpr std::int64_t kExitGraceMs = 1000;  // from a lost agent to the verdict that its guest still runs
 
 // Monitor
+inline constexpr std::uint64_t kMonitorOpenFiles = 256;                          // descriptors
+inline constexpr std::uint64_t kMonitorFileBytesMax = (kDiskGbMax + 16) * kGiB;  // of any file that it writes
+inline constexpr std::uint64_t kMonitorOverheadBytes = 96 * kMiB;                // of its cgroup, beside the guest
 inline constexpr std::size_t kGuestLogBytesMax = 1 * kMiB;  // of a guest's serial port, passed on in its whole life
 inline constexpr std::uint64_t kBlockRequestBytesMax = 32 * kMiB;  // data of one disk request
 inline constexpr std::uint64_t kBlockTurnBytes = 32 * kMiB;        // moved before other devices get their turn

@@ -33,6 +33,7 @@ base::Result<vmm::Config> receive_config() {
     n = ::recv(vmm::kControlFd, packet.data(), packet.size(), MSG_TRUNC);
   } while (n < 0 && errno == EINTR);
   if (n < 0) return base::os_error("read the configuration");
+  if (n == 0) return base::make_error(base::Code::Disconnected, {}, "the owner hung up before it said what to run");
   if (static_cast<std::size_t>(n) > packet.size()) {
     return base::make_error(base::Code::Corrupt, "bad_config", "the configuration is too long");
   }
@@ -51,13 +52,17 @@ int main() {
   const auto config = receive_config();
   if (!config) finish(vmm::Ending::BadRequest, config.error().message);
   using base::UniqueFd;
+  // Whether descriptor 10 was given at all.
+  const bool listens = ::fcntl(vmm::kControlListenerFd, F_GETFD) >= 0;
   vmm::MachineFiles files{vmm::kLogFd,
+                          UniqueFd(vmm::kControlFd),
                           UniqueFd(vmm::kKvmFd),
                           UniqueFd(vmm::kKernelFd),
                           UniqueFd(vmm::kInitrdFd),
                           UniqueFd(vmm::kRootFd),
                           UniqueFd(vmm::kDiskFd),
                           UniqueFd(vmm::kAgentFd),
+                          UniqueFd(listens ? vmm::kControlListenerFd : -1),
                           {}};
   for (int i = 0; i < config.value().disk_layers; ++i) {
     const int map = vmm::kFirstLayerFd + 2 * i;
@@ -70,6 +75,9 @@ int main() {
   ::close(vmm::kProgramFd);
   const int unused = vmm::kFirstLayerFd + 2 * config.value().disk_layers;
   (void)::syscall(SYS_close_range, static_cast<unsigned>(unused), static_cast<unsigned>(vmm::kLastFd), 0);
+  if (listens && ::fcntl(vmm::kControlListenerFd, F_SETFL, O_NONBLOCK) != 0) {
+    finish(vmm::Ending::Internal, "set up the control listener");
+  }
   auto machine = vmm::Machine::create(config.value(), std::move(files));
   if (!machine) finish(vmm::Ending::BadRequest, machine.error().message);
   const vmm::Finished finished = machine.value()->run();

@@ -387,7 +387,11 @@ void Vsock::on_host(std::uint32_t guest_port, std::uint32_t events) {
 
 // False when the host's end is gone.
 bool Vsock::flush(Stream& stream) {
-  const ssize_t n = ::send(stream.host.get(), stream.kept.data(), stream.kept.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+  iovec part{stream.kept.data(), stream.kept.size()};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  const ssize_t n = ::sendmsg(stream.host.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
   if (n < 0) return errno == EAGAIN || errno == EINTR;
   stream.kept.erase(0, static_cast<std::size_t>(n));
   if (stream.kept.empty()) stream.kept.shrink_to_fit();  // a stall of once costs nothing later

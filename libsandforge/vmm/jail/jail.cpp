@@ -6,16 +6,19 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <csignal>
+#include <cstdint>
+
+#include "base/limits.hpp"
 
 namespace sandforge::vmm {
 namespace {
 
 base::Status enter_namespaces() {
-  // No PID namespace: it would hold children only, and there will be none (no role may fork).
+  // Not the PID namespace: a process gets that at its birth (base::SpawnOptions::own_pids) or only for its children.
   constexpr int kSpaces = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWUTS | CLONE_NEWCGROUP;
   if (::unshare(kSpaces) == 0) return {};
   base::Error error = base::os_error("enter namespaces of its own");
@@ -51,10 +54,42 @@ base::Status drop_capabilities() {
   return {};
 }
 
+// SPEC: Linux Documentation/userspace-api/landlock.rst. Numbers of our own: the build machine's headers may be older
+// than the kernel that this runs on.
+constexpr long kLandlockCreate = 444, kLandlockRestrict = 446;
+constexpr unsigned kLandlockVersion = 1;  // a flag: asks for the version
+struct LandlockRuleset {
+  std::uint64_t files, network, scopes;
+};
+
+// No path and no port may be used, no abstract socket and no signal may leave: a second wall behind the empty root,
+// where the kernel has it. Rights that the kernel does not know yet must not be named, so they go by its version.
+base::Status forbid_paths() {
+  const long version = ::syscall(kLandlockCreate, nullptr, 0, kLandlockVersion);
+  if (version < 1) return {};                                                   // not in this kernel, or switched off
+  constexpr std::uint64_t kFiles[] = {0x1fff, 0x3fff, 0x7fff, 0x7fff, 0xffff};  // of versions 1 to 5
+  const LandlockRuleset rules{kFiles[version < 5 ? version - 1 : 4], version >= 4 ? 3u : 0u, version >= 6 ? 3u : 0u};
+  const std::size_t bytes = version >= 6 ? sizeof rules : version >= 4 ? 16 : 8;
+  const long ruleset = ::syscall(kLandlockCreate, &rules, bytes, 0);
+  if (ruleset < 0) return base::os_error("make a Landlock rule set");
+  const long restricted = ::syscall(kLandlockRestrict, ruleset, 0);
+  const int number = errno;
+  ::close(static_cast<int>(ruleset));
+  if (restricted != 0) return base::os_error("forbid all paths", number);
+  return {};
+}
+
 base::Status limit(__rlimit_resource resource, rlim_t value, const char* what) {
   const rlimit both{value, value};
   if (::setrlimit(resource, &both) != 0) return base::os_error(what);
   return {};
+}
+
+base::Status limit_resources() {
+  SANDFORGE_TRY_STATUS(limit(RLIMIT_CORE, 0, "forbid core files"));
+  SANDFORGE_TRY_STATUS(limit(RLIMIT_NOFILE, limits::kMonitorOpenFiles, "limit open files"));
+  SANDFORGE_TRY_STATUS(limit(RLIMIT_FSIZE, limits::kMonitorFileBytesMax, "limit the size of files"));
+  return limit(RLIMIT_MEMLOCK, 0, "forbid locked memory");
 }
 
 }  // namespace
@@ -63,6 +98,7 @@ base::Status enter_jail(int last_descriptor) {
   int death_signal = 0;
   ::prctl(PR_GET_PDEATHSIG, &death_signal);
   const pid_t parent = ::getppid();
+  ::umask(077);
   if (::syscall(SYS_close_range, static_cast<unsigned>(last_descriptor) + 1, ~0u, 0) != 0) {
     return base::os_error("close what was not asked for");
   }
@@ -70,14 +106,18 @@ base::Status enter_jail(int last_descriptor) {
   SANDFORGE_TRY_STATUS(enter_namespaces());
   SANDFORGE_TRY_STATUS(empty_root());
   SANDFORGE_TRY_STATUS(drop_capabilities());
+  SANDFORGE_TRY_STATUS(forbid_paths());
   if (::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return base::os_error("forbid dumps");
-  SANDFORGE_TRY_STATUS(limit(RLIMIT_CORE, 0, "forbid core files"));
-  // A change of credentials may have cleared the death signal; the parent may have died meanwhile.
+  SANDFORGE_TRY_STATUS(limit_resources());
+  // A change of credentials may have cleared the death signal; the parent may have died meanwhile. In a PID namespace
+  // of its own this process sees no parent: then the hang-up of the control socket tells (main.cpp).
   if (death_signal != 0) {
     if (::prctl(PR_SET_PDEATHSIG, death_signal) != 0) return base::os_error("end with the parent");
-    if (::getppid() != parent) ::raise(SIGKILL);
+    if (::getppid() != parent) return base::make_error(base::Code::Disconnected, {}, "the parent has ended");
   }
   return {};
 }
+
+base::Status forbid_threads() { return limit(RLIMIT_NPROC, 0, "forbid further threads"); }
 
 }  // namespace sandforge::vmm

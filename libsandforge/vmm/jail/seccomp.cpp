@@ -4,6 +4,7 @@
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -23,10 +24,10 @@ constexpr SyscallRule kVcpuRules[] = {
     {SYS_futex, Check::None, "wait for the loop to serve an access"},
     {SYS_sched_yield, Check::None, "the C++ library's waits yield before they sleep"},
     {SYS_write, Check::None, "wake the loop by its event descriptor"},
-    {SYS_mmap, Check::NoExecutable, "the allocator's arena of this thread"},
+    {SYS_mmap, Check::FreshMemory, "the allocator's arena of this thread"},
     {SYS_mprotect, Check::NoExecutable, "the allocator opens its arena piece by piece"},
     {SYS_munmap, Check::None, "the allocator gives memory back"},
-    {SYS_madvise, Check::None, "the allocator gives pages back"},
+    {SYS_madvise, Check::GiveBack, "the allocator gives pages back"},
     {SYS_brk, Check::None, "the allocator"},
     {SYS_rt_sigreturn, Check::None, "come back from the signal that interrupts the guest"},
     {SYS_exit_group, Check::None, "end the process when a check of the library fails"},
@@ -42,18 +43,18 @@ constexpr SyscallRule kLoopRules[] = {
     {SYS_fdatasync, Check::None, "blk: flush"},
     {SYS_fallocate, Check::None, "blk: discard"},
     {SYS_getrandom, Check::None, "rng: bytes for the guest"},
-    {SYS_accept4, Check::None, "vsock: take a connection of the host"},
-    {SYS_recvmsg, Check::None, "vsock: from the host into guest memory"},
-    {SYS_sendmsg, Check::None, "vsock: from guest memory to the host"},
-    {SYS_sendto, Check::None, "vsock: what was kept for the host"},
+    {SYS_accept4, Check::None, "vsock and control: take a connection of the host"},
+    {SYS_recvmsg, Check::None, "vsock: from the host into guest memory; control: requests"},
+    {SYS_sendmsg, Check::None, "vsock: from guest memory to the host; control: answers"},
+    {SYS_tgkill, Check::Kick, "pause: interrupt a vCPU in the guest"},
     {SYS_shutdown, Check::None, "vsock: the guest ended one direction"},
     {SYS_close, Check::None, "vsock: a stream ended"},
     {SYS_ioctl, Check::KnownRequest, "I/O APIC: change interrupt routes"},
     {SYS_futex, Check::None, "answer a vCPU thread; locks"},
-    {SYS_mmap, Check::NoExecutable, "the allocator"},
+    {SYS_mmap, Check::FreshMemory, "the allocator"},
     {SYS_mprotect, Check::NoExecutable, "the allocator"},
     {SYS_munmap, Check::None, "the allocator"},
-    {SYS_madvise, Check::None, "the allocator"},
+    {SYS_madvise, Check::GiveBack, "the allocator; balloon"},
     {SYS_brk, Check::None, "the allocator"},
     {SYS_rt_sigreturn, Check::None, "come back from a signal"},
     {SYS_exit_group, Check::None, "the guest has ended"},
@@ -79,6 +80,25 @@ std::vector<sock_filter> verdict(Check check, std::span<const unsigned long> req
     case Check::NoExecutable:
       program.push_back(load(argument(2)));
       program.push_back(jump(BPF_JMP | BPF_JSET | BPF_K, kProtExec, 0, 1));
+      program.push_back(kill);
+      break;
+    case Check::FreshMemory:
+      program.push_back(load(argument(2)));
+      program.push_back(jump(BPF_JMP | BPF_JSET | BPF_K, kProtExec, 2, 0));
+      program.push_back(load(argument(3)));
+      program.push_back(jump(BPF_JMP | BPF_JSET | BPF_K, MAP_ANONYMOUS, 1, 0));
+      program.push_back(kill);
+      break;
+    case Check::GiveBack:
+      program.push_back(load(argument(2)));
+      program.push_back(jump(BPF_JMP | BPF_JEQ | BPF_K, MADV_DONTNEED, 1, 0));
+      program.push_back(kill);
+      break;
+    case Check::Kick:
+      program.push_back(load(argument(0)));
+      program.push_back(jump(BPF_JMP | BPF_JEQ | BPF_K, static_cast<std::uint32_t>(::getpid()), 0, 2));
+      program.push_back(load(argument(2)));
+      program.push_back(jump(BPF_JMP | BPF_JEQ | BPF_K, kKickSignal, 1, 0));
       program.push_back(kill);
       break;
     case Check::KnownRequest:

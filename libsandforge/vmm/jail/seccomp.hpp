@@ -2,6 +2,7 @@
 // Which system calls a thread of the monitor may still make once the guest runs. Anything else ends the process.
 #pragma once
 
+#include <csignal>
 #include <span>
 
 #include "base/result.hpp"
@@ -17,11 +18,17 @@ struct SyscallRule {
   long number;
   enum class Check : unsigned char {
     None,
-    NoExecutable,  // of mmap and mprotect: no PROT_EXEC in the third argument
+    NoExecutable,  // of mprotect: no PROT_EXEC in the third argument
+    FreshMemory,   // of mmap: no PROT_EXEC, and no file behind it
+    GiveBack,      // of madvise: MADV_DONTNEED and nothing else
     KnownRequest,  // of ioctl: the second argument is one of the role's requests
+    Kick,          // of tgkill: a thread of this process, and the signal that interrupts a vCPU
   } check;
   const char* reason;
 };
+
+// Interrupts a vCPU thread in the guest. Its handler does nothing.
+inline constexpr int kKickSignal = SIGUSR1;
 
 // The whole list of a role.
 std::span<const SyscallRule> syscall_rules(ThreadRole role);

@@ -3,13 +3,15 @@
 // monitor and its backend.
 //
 //   1, 2  log: the guest's serial port and the monitor's own words (a pipe; non-blocking)
-//   3     control: a SOCK_SEQPACKET socket; its first packet is one Config
+//   3     control: a SOCK_SEQPACKET socket; its first packet is one Config, then monitor/control.hpp
 //   4     /dev/kvm
 //   5, 6  kernel (uncompressed vmlinux) and initrd, read-only regular files
 //   7, 8  root image (read-only) and private disk (read-write), regular files
 //   9     agent: a listening stream socket; each connection to it becomes one to the guest's agent
-//   10    the program itself, which it was started by; of no further use
-//   11 .. for each layer below the private disk, from the top down: the map of the layer above it (of the first:
+//   10    control listener: a listening SOCK_SEQPACKET socket for later owners; may be absent, then the monitor ends
+//         when descriptor 3 is hung up
+//   11    the program itself, which it was started by; of no further use
+//   12 .. for each layer below the private disk, from the top down: the map of the layer above it (of the first:
 //         read-write, of others: read-only), then its file (read-only); vmm/storage/disk.hpp
 #pragma once
 
@@ -22,7 +24,7 @@
 namespace sandforge::vmm {
 
 inline constexpr int kLogFd = 1, kControlFd = 3, kKvmFd = 4, kKernelFd = 5, kInitrdFd = 6, kRootFd = 7, kDiskFd = 8,
-                     kAgentFd = 9, kProgramFd = 10, kFirstLayerFd = 11;
+                     kAgentFd = 9, kControlListenerFd = 10, kProgramFd = 11, kFirstLayerFd = 12;
 // The last descriptor that may come: all layers that there can be.
 inline constexpr int kLastFd = kFirstLayerFd + 2 * (static_cast<int>(limits::kDiskLayersMax) - 1) - 1;
 

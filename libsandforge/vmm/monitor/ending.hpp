@@ -14,6 +14,7 @@ enum class Ending : std::uint8_t {
   VcpuFailed = 66,   // the hypervisor could not go on with a vCPU
   BadRequest = 67,   // configuration, kernel, initrd or disk unusable: the guest was never started
   Internal = 68,     // a system call that should not fail did; the guest was stopped
+  Stopped = 69,      // by its owner, or because its owner is gone
 };
 
 // "powered off", "was reset", … Static storage; "ended in an unknown way" for any other number.
@@ -25,6 +26,7 @@ inline const char* describe(std::uint8_t status) {
     case Ending::VcpuFailed: return "was stopped: a vCPU failed";
     case Ending::BadRequest: return "was never started";
     case Ending::Internal: return "was stopped: the monitor failed";
+    case Ending::Stopped: return "was stopped by its owner";
   }
   return "ended in an unknown way";
 }

@@ -53,6 +53,7 @@ base::Status Loop::run() {
       (*callback)(event.events);
     }
   }
+  stopped_ = false;
   return {};
 }
 

@@ -24,7 +24,7 @@ class Loop final : public Watcher {
   // Callable from any callback, also its own; no event of `fd` is told afterwards.
   void remove(int fd) override;
 
-  // Until stop(). Errors: of epoll_wait.
+  // Until stop(), which may come first; may be called again. Errors: of epoll_wait.
   base::Status run();
   void stop() noexcept { stopped_ = true; }
 

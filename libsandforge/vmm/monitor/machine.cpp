@@ -9,6 +9,7 @@
 
 #include <array>
 #include <atomic>
+#include <ctime>
 #include <mutex>
 #include <optional>
 #include <thread>
@@ -24,12 +25,15 @@
 #include "vmm/devices/rng.hpp"
 #include "vmm/devices/vsock.hpp"
 #include "vmm/hypervisor/hypervisor.hpp"
+#include "vmm/jail/jail.hpp"
 #include "vmm/jail/seccomp.hpp"
 #include "vmm/memory/guest_ram.hpp"
+#include "vmm/monitor/control.hpp"
 #include "vmm/monitor/device_slot.hpp"
 #include "vmm/monitor/hand_over.hpp"
 #include "vmm/monitor/log_sink.hpp"
 #include "vmm/monitor/loop.hpp"
+#include "vmm/monitor/vcpu_gate.hpp"
 #include "vmm/monitor/vcpu_thread.hpp"
 #include "vmm/platform/io_apic.hpp"
 #include "vmm/platform/power.hpp"
@@ -41,17 +45,37 @@ namespace {
 constexpr std::uint32_t kMtrrDefaultType = 0x2ff;            // IA32_MTRR_DEF_TYPE
 constexpr std::uint64_t kMtrrOnWriteBack = (1u << 11) | 6u;  // enabled, all memory write-back
 
-class KvmMachine final : public Machine {
+// What waits, and what wakes it: made before the machine.
+struct Events {
+  std::unique_ptr<Loop> loop;   // of devices and control
+  std::unique_ptr<Loop> quiet;  // of control alone, while the machine is paused
+  std::unique_ptr<VcpuGate> gate;
+  base::UniqueFd ended;
+};
+
+base::Result<Events> make_events() {
+  Events events;
+  SANDFORGE_TRY(events.loop, Loop::create());
+  SANDFORGE_TRY(events.quiet, Loop::create());
+  SANDFORGE_TRY(events.gate, VcpuGate::create());
+  events.ended.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!events.ended) return base::os_error("make an event descriptor");
+  return events;
+}
+
+class KvmMachine final : public Machine, private ControlActions {
  public:
-  KvmMachine(MachineFiles files, GuestRam ram, std::unique_ptr<Vm> vm, std::unique_ptr<Loop> loop, HandOver hand_over,
-             base::UniqueFd ended)
+  KvmMachine(MachineFiles files, GuestRam ram, std::unique_ptr<Vm> vm, Events events, HandOver hand_over)
       : files_(std::move(files)),
         ram_(std::move(ram)),
         vm_(std::move(vm)),
-        loop_(std::move(loop)),
+        loop_(std::move(events.loop)),
+        quiet_loop_(std::move(events.quiet)),
+        gate_(std::move(events.gate)),
         hand_over_(std::move(hand_over)),
-        ended_(std::move(ended)),
-        log_(files_.log, limits::kGuestLogBytesMax) {}
+        ended_(std::move(events.ended)),
+        log_(files_.log, limits::kGuestLogBytesMax),
+        control_(std::move(files_.control), std::move(files_.control_listener), *this) {}
 
   base::Status set_up(const Config& config, BootEntry entry);
   Finished run() override;
@@ -63,22 +87,38 @@ class KvmMachine final : public Machine {
   base::Status describe(const MachineDescription& description);
   base::Status add_vcpus(std::uint32_t count, BootEntry entry);
   void end(Ending ending, std::string detail);
-  void vcpu_thread(Vcpu& vcpu);
+  void vcpu_thread(std::size_t index);
+  void on_parked();
+  bool has_ended();
+
+  void describe(ControlAnswer& answer) override;
+  bool pause() override;
+  void resume() override;
+  bool set_balloon(std::uint64_t bytes) override;
+  void stop() override {
+    end(Ending::Stopped, {});
+    quiet_loop_->stop();
+  }
 
   // Members are destroyed from the last to the first: users before what they use.
   MachineFiles files_;
   GuestRam ram_;
   std::unique_ptr<Vm> vm_;
-  std::unique_ptr<Loop> loop_;
+  std::unique_ptr<Loop> loop_, quiet_loop_;
+  std::unique_ptr<VcpuGate> gate_;
   HandOver hand_over_;
   base::UniqueFd ended_;
   LogSink log_;
+  Control control_;
+  RunState state_ = RunState::Running;
+  std::uint64_t started_ns_ = 0;
   Bus memory_bus_, port_bus_;
   base::UniqueFd serial_interrupt_;
   std::optional<IoApic> io_apic_;
   std::optional<Power> power_;
   std::optional<Serial> serial_;
   std::vector<std::unique_ptr<DeviceSlot>> devices_;
+  Balloon* balloon_ = nullptr;  // one of them
   VcpuSurroundings surroundings_;
   std::vector<std::unique_ptr<Vcpu>> vcpus_;
   std::mutex finished_mutex_;
@@ -136,7 +176,9 @@ base::Result<std::vector<std::unique_ptr<Device>>> KvmMachine::make_devices() {
   if (::fcntl(files_.agent.get(), F_SETFL, O_NONBLOCK) != 0) return base::os_error("set up the agent's socket");
   devices.push_back(std::make_unique<Vsock>(VsockOptions{std::move(files_.agent), kAgentPort}, *loop_));
   devices.push_back(std::make_unique<Rng>());
-  devices.push_back(std::make_unique<Balloon>());
+  auto balloon = std::make_unique<Balloon>();
+  balloon_ = balloon.get();
+  devices.push_back(std::move(balloon));
   return devices;
 }
 
@@ -179,6 +221,7 @@ base::Status KvmMachine::add_vcpus(std::uint32_t count, BootEntry entry) {
     SANDFORGE_TRY_STATUS(vcpu->set_msrs(msrs));
     // The others wait for the first one's start-up messages, in the kernel's local APICs.
     if (i == 0) SANDFORGE_TRY_STATUS(vcpu->enter_flat_protected_mode(entry.eip, entry.ebx));
+    gate_->add(*vcpu);
     vcpus_.push_back(std::move(vcpu));
   }
   return {};
@@ -199,10 +242,63 @@ base::Status KvmMachine::set_up(const Config& config, BootEntry entry) {
   surroundings_.memory_bus = &memory_bus_;
   surroundings_.port_bus = &port_bus_;
   surroundings_.hand_over = &hand_over_;
+  surroundings_.gate = gate_.get();
   surroundings_.end = [this](Ending ending, std::string detail) { end(ending, std::move(detail)); };
   SANDFORGE_TRY_STATUS(loop_->add(hand_over_.wake_fd(), EPOLLIN, [this](std::uint32_t) { hand_over_.serve(); }));
+  SANDFORGE_TRY_STATUS(loop_->add(gate_->parked_fd(), EPOLLIN, [this](std::uint32_t) { on_parked(); }));
+  SANDFORGE_TRY_STATUS(control_.watch(loop_.get()));
   return loop_->add(ended_.get(), EPOLLIN, [this](std::uint32_t) { loop_->stop(); });
 }
+
+// ---- what the owner may ask for -------------------------------------------------------------------------------------
+
+void KvmMachine::describe(ControlAnswer& answer) {
+  answer.state = state_;
+  answer.exits = gate_->exits();
+  answer.started_ns = started_ns_;
+  answer.balloon_bytes = std::uint64_t{balloon_->actual()} * kPage;
+  answer.released_bytes = balloon_->released_bytes();
+}
+
+bool KvmMachine::pause() {
+  if (state_ == RunState::Paused) return true;
+  state_ = RunState::Pausing;
+  gate_->close();  // accesses that were handed over are still served: their vCPUs stand when they come back
+  return false;
+}
+
+void KvmMachine::resume() {
+  state_ = RunState::Running;
+  gate_->open();
+  quiet_loop_->stop();
+}
+
+// No vCPU moves any more. Nor does a device while only the owner is heard: what came in meanwhile stays in its
+// descriptor until the machine goes on.
+void KvmMachine::on_parked() {
+  if (!gate_->all_parked()) return;  // resumed meanwhile
+  state_ = RunState::Paused;
+  base::Status ran = control_.watch(quiet_loop_.get());
+  if (ran) control_.paused();
+  if (ran && state_ == RunState::Paused && !has_ended()) ran = quiet_loop_->run();
+  if (ran) ran = control_.watch(loop_.get());
+  if (!ran) end(Ending::Internal, ran.error().message);
+}
+
+bool KvmMachine::set_balloon(std::uint64_t bytes) {
+  std::uint64_t total = 0;
+  for (const MemoryRegion& region : ram_.memory().regions()) total += region.size;
+  if (bytes > total || bytes / kPage > UINT32_MAX) return false;
+  balloon_->set_target(static_cast<std::uint32_t>(bytes / kPage));
+  return true;
+}
+
+bool KvmMachine::has_ended() {
+  const std::lock_guard lock(finished_mutex_);
+  return finished_.has_value();
+}
+
+// ---- life -----------------------------------------------------------------------------------------------------------
 
 // Any thread.
 void KvmMachine::end(Ending ending, std::string detail) {
@@ -212,9 +308,10 @@ void KvmMachine::end(Ending ending, std::string detail) {
   (void)!::eventfd_write(ended_.get(), 1);
 }
 
-void KvmMachine::vcpu_thread(Vcpu& vcpu) {
+void KvmMachine::vcpu_thread(std::size_t index) {
+  gate_->enter(index);
   if (const base::Status confined = confine_thread(ThreadRole::Vcpu); confined) {
-    run_vcpu(vcpu, surroundings_);
+    run_vcpu(*vcpus_[index], index, surroundings_);
   } else {
     end(Ending::Internal, confined.error().message);
   }
@@ -223,16 +320,27 @@ void KvmMachine::vcpu_thread(Vcpu& vcpu) {
   never.wait(0);
 }
 
+// A system call on hosts with a slow clock, hence before the threads are confined.
+std::uint64_t boot_time_ns() {
+  timespec now{};
+  ::clock_gettime(CLOCK_BOOTTIME, &now);
+  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec);
+}
+
 Finished KvmMachine::run() {
-  for (const auto& vcpu : vcpus_) {
+  started_ns_ = boot_time_ns();
+  for (std::size_t i = 0; i < vcpus_.size(); ++i) {
     // Detached: the process ends with the loop, and a vCPU thread cannot be waited for while it is in the guest.
-    std::thread([&vcpu, this] { vcpu_thread(*vcpu); }).detach();
+    std::thread([i, this] { vcpu_thread(i); }).detach();
   }
-  base::Status ran = confine_thread(ThreadRole::Loop);
+  base::Status ran = forbid_threads();
+  if (ran) ran = confine_thread(ThreadRole::Loop);
+  if (ran) control_.configured();
   if (ran) ran = loop_->run();
   if (!ran) end(Ending::Internal, ran.error().message);
   log_.flush();
   const std::lock_guard lock(finished_mutex_);
+  control_.ended(finished_->ending);
   return *finished_;
 }
 
@@ -248,12 +356,10 @@ base::Result<std::unique_ptr<Machine>> Machine::create(const Config& config, Mac
                             "this host's KVM allows " + std::to_string(facts.vcpus_max) + " vCPUs", "ask for fewer");
   }
   SANDFORGE_TRY(auto vm, create_kvm_vm(files.kvm.get(), kFirstDeviceLine + kDevicesMax));
-  SANDFORGE_TRY(auto loop, Loop::create());
+  SANDFORGE_TRY(Events events, make_events());
   SANDFORGE_TRY(HandOver hand_over, HandOver::create());
-  base::UniqueFd ended(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!ended) return base::os_error("make an event descriptor");
-  auto machine = std::make_unique<KvmMachine>(std::move(files), std::move(ram), std::move(vm), std::move(loop),
-                                              std::move(hand_over), std::move(ended));
+  auto machine = std::make_unique<KvmMachine>(std::move(files), std::move(ram), std::move(vm), std::move(events),
+                                              std::move(hand_over));
   SANDFORGE_TRY_STATUS(machine->set_up(config, entry));
   return std::unique_ptr<Machine>(std::move(machine));
 }

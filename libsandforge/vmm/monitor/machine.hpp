@@ -19,7 +19,7 @@ namespace sandforge::vmm {
 // Owned by the machine from here on, but for the log, which outlives it.
 struct MachineFiles {
   int log = kLogFd;
-  base::UniqueFd kvm, kernel, initrd, root, disk, agent;
+  base::UniqueFd control, kvm, kernel, initrd, root, disk, agent, control_listener;  // the last may be empty
   struct LayerBelow {
     base::UniqueFd file;
     base::UniqueFd map_above;  // of the layer above this one

@@ -17,8 +17,8 @@ void access(const Bus& bus, HandOver& hand_over, std::uint64_t address, bool wri
 
 }  // namespace
 
-void run_vcpu(Vcpu& vcpu, const VcpuSurroundings& surroundings) {
-  for (;;) {
+void run_vcpu(Vcpu& vcpu, std::size_t index, const VcpuSurroundings& surroundings) {
+  for (;; surroundings.gate->pass(index)) {
     base::Result<Exit> exited = vcpu.run();
     if (!exited) return surroundings.end(Ending::VcpuFailed, exited.error().message);
     Exit& exit = exited.value();

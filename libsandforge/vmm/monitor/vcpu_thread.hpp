@@ -8,6 +8,7 @@
 #include "vmm/hypervisor/hypervisor.hpp"
 #include "vmm/monitor/ending.hpp"
 #include "vmm/monitor/hand_over.hpp"
+#include "vmm/monitor/vcpu_gate.hpp"
 #include "vmm/platform/bus.hpp"
 
 namespace sandforge::vmm {
@@ -17,11 +18,12 @@ struct VcpuSurroundings {
   const Bus* memory_bus = nullptr;
   const Bus* port_bus = nullptr;
   HandOver* hand_over = nullptr;
+  VcpuGate* gate = nullptr;
   // Any thread: the machine ends; the first call counts. `detail` goes to the log.
   std::function<void(Ending, std::string detail)> end;
 };
 
-// Runs on the calling thread until the guest ends.
-void run_vcpu(Vcpu& vcpu, const VcpuSurroundings& surroundings);
+// Runs on the calling thread until the guest ends. `index` is the vCPU's seat in the gate.
+void run_vcpu(Vcpu& vcpu, std::size_t index, const VcpuSurroundings& surroundings);
 
 }  // namespace sandforge::vmm
