@@ -175,8 +175,9 @@ def suites(full: bool) -> list[Suite]:
         Suite("python-fake", ["sh", "bindings/python/live_tests.sh", "build/python", daemon, "fake"], 900, "pytest"),
         Suite("image", [daemon, "image", "build"], 1200),
         Suite("conformance-linux-qemu", [str(BUILD / conformance), "--backend=linux-qemu"], 1200, "doctest"),
-        # These two run in the lab's nested guest where this machine has no /dev/kvm.
+        # These run in the lab's nested guest where this machine has no /dev/kvm.
         Suite("kvm-boot", [python, "test/kvm/run.py", "boot", str(BUILD)], 1200, "unittest"),
+        Suite("kvm-workers", [python, "test/kvm/run.py", "workers", str(BUILD)], 1200, "doctest"),
         Suite("conformance-linux-kvm", [python, "test/kvm/run.py", "conformance", str(BUILD)], 1800, "doctest"),
         Suite("confinement-linux-qemu", [python, "test/integration/confinement_test.py", daemon], 120, "unittest"),
         Suite("python-linux-qemu", ["sh", "bindings/python/live_tests.sh", "build/python", daemon, "linux-qemu"], 900,

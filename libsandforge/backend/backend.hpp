@@ -37,6 +37,8 @@ struct LaunchPlan {
   std::filesystem::path disk;        // private, formatted, sparse
   std::uint32_t cpus = 1;
   std::uint64_t memory_mib = 0;
+  // The guest lives on when this process ends, for another to adopt it (linux-kvm only: backend/kvm/worker.hpp).
+  bool outlives_engine = false;
 };
 
 // One guest. Destroying it kills and reaps (BLOCKS shortly). Loop thread of the engine only.

@@ -72,4 +72,14 @@ std::uint32_t guest_id() {
   return choose_guest_id(read_proc("/proc/self/uid_map"), read_proc("/proc/self/gid_map"), random);
 }
 
+std::uint32_t GuestIds::take() {
+  constexpr int kTries = 64;  // of 16 million ids: never two in a row in practice
+  std::uint32_t id = 0;
+  for (int i = 0; i < kTries; ++i) {
+    id = guest_id();
+    if (id < kGuestIdBase || used_.insert(id).second) break;
+  }
+  return id;
+}
+
 }  // namespace sandforge::backend

@@ -5,11 +5,13 @@
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <csignal>
 #include <cstring>
 #include <vector>
 
@@ -33,10 +35,10 @@ base::Result<base::UniqueFd> open_file(const std::filesystem::path& file, int fl
 }
 
 // sun_path has 108 bytes and a state directory's path may be longer: go through the descriptor of the directory.
-sockaddr_un agent_address(int directory) {
+sockaddr_un address_in(int directory, const char* name) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  const std::string path = "/proc/self/fd/" + std::to_string(directory) + "/" + kAgentSocket;
+  const std::string path = "/proc/self/fd/" + std::to_string(directory) + "/" + name;
   std::memcpy(address.sun_path, path.c_str(), std::min(path.size(), sizeof(address.sun_path) - 1));
   return address;
 }
@@ -77,7 +79,7 @@ base::Result<LaunchFiles> open_launch_files(const LaunchPlan& plan) {
   SANDFORGE_TRY(files.initrd, open_file(plan.initrd, O_RDONLY, "initrd"));
   SANDFORGE_TRY(files.root, open_file(plan.root_image, O_RDONLY, "root image"));
   SANDFORGE_TRY(files.disk, open_file(plan.disk, O_RDWR | O_NOFOLLOW, "private disk"));
-  SANDFORGE_TRY(files.agent, listen_for_agent(files.directory.get()));
+  SANDFORGE_TRY(files.agent, listen_in(files.directory.get(), kAgentSocket, SOCK_STREAM));
   int ends[2];
   // Both ends non-blocking: a monitor must never wait for a reader of its words, nor we for a writer.
   if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return base::os_error("make a pipe for the guest's log");
@@ -86,14 +88,24 @@ base::Result<LaunchFiles> open_launch_files(const LaunchPlan& plan) {
   return files;
 }
 
-base::Result<base::UniqueFd> listen_for_agent(int directory) {
-  base::UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!fd) return base::os_error("make the agent's socket");
-  const sockaddr_un address = agent_address(directory);
+base::Result<base::UniqueFd> listen_in(int directory, const char* name, int type) {
+  base::UniqueFd fd(::socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd) return base::os_error(std::string("make ") + name);
+  const sockaddr_un address = address_in(directory, name);
   if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
-    return base::os_error("bind the agent's socket");
+    return base::os_error(std::string("bind ") + name);
   }
-  if (::listen(fd.get(), 4) != 0) return base::os_error("listen on the agent's socket");
+  if (::listen(fd.get(), 4) != 0) return base::os_error(std::string("listen on ") + name);
+  return fd;
+}
+
+base::Result<base::UniqueFd> connect_in(int directory, const char* name, int type) {
+  base::UniqueFd fd(::socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd) return base::os_error(std::string("make a socket to ") + name);
+  const sockaddr_un address = address_in(directory, name);
+  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
+    return base::os_error(std::string("connect to ") + name);
+  }
   return fd;
 }
 
@@ -118,22 +130,32 @@ ProcessWorker::ProcessWorker(base::Child child, base::UniqueFd exited, LaunchFil
       name_(std::move(name)),
       status_text_(status_text) {}
 
-ProcessWorker::~ProcessWorker() = default;
+ProcessWorker::~ProcessWorker() {
+  if (child_ || !exited_) return;  // a child ends with its own object
+  ProcessWorker::kill();
+  pollfd ended{exited_.get(), POLLIN, 0};
+  while (::poll(&ended, 1, -1) < 0 && errno == EINTR) {
+  }
+}
+
+void ProcessWorker::kill() {
+  if (exited_) ::syscall(SYS_pidfd_send_signal, exited_.get(), SIGKILL, nullptr, 0);
+}
+
+void ProcessWorker::leave() noexcept {
+  child_.leave();
+  exited_.reset();
+}
 
 base::Result<base::UniqueFd> ProcessWorker::connect() {
-  base::UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!fd) return base::os_error("make a socket to the agent");
-  const sockaddr_un address = agent_address(directory_.get());
-  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
-    return base::os_error("connect to the agent's socket");
-  }
-  return fd;
+  return connect_in(directory_.get(), kAgentSocket, SOCK_STREAM);
 }
 
 std::string ProcessWorker::describe_exit() {
   if (exit_text_.empty()) {
     pollfd ended{exited_.get(), POLLIN, 0};
-    if (child_ && ::poll(&ended, 1, 0) != 1) return name_ + " is running";
+    if (exited_ && ::poll(&ended, 1, 0) != 1) return name_ + " is running";
+    if (!child_) return exit_text_ = name_ + " ended";
     exit_text_ = name_ + " " + status_text_(child_.reap());
     const std::string said = summarize_log(drain(log_.get()));
     if (!said.empty()) exit_text_ += ": " + said;

@@ -11,8 +11,9 @@
 
 namespace sandforge::backend {
 
-// Name of the agent's listening socket in the sandbox's directory.
+// Names of listening sockets in the sandbox's directory.
 inline constexpr const char* kAgentSocket = "agent.sock";
+inline constexpr const char* kControlSocket = "control.sock";  // of monitors that can be adopted
 
 // What a monitor is started with, open. The files are regular ones; the log's ends do not block.
 struct LaunchFiles {
@@ -30,12 +31,23 @@ class ProcessWorker final : public Worker {
   // the directory and the reading end of the log out of `files`.
   ProcessWorker(base::Child child, base::UniqueFd exited, LaunchFiles& files, std::string name,
                 StatusText status_text = base::describe_wait_status);
+  // A guest that another process started: known by its pidfd, its log and its wait status are not ours.
+  ProcessWorker(base::UniqueFd pidfd, base::UniqueFd directory, std::string name)
+      : exited_(std::move(pidfd)),
+        directory_(std::move(directory)),
+        name_(std::move(name)),
+        status_text_(base::describe_wait_status) {}
+  ProcessWorker(ProcessWorker&&) noexcept = default;  // an empty one has nothing to end
   ~ProcessWorker() override;
 
   base::Result<base::UniqueFd> connect() override;
   int exited_fd() const override { return exited_.get(); }
   std::string describe_exit() override;
-  void kill() override { child_.kill(); }
+  void kill() override;
+  // The guest goes on without this object, for another process to adopt it.
+  void leave() noexcept;
+  pid_t pid() const noexcept { return child_.pid(); }
+  int directory() const noexcept { return directory_.get(); }
 
  private:
   base::Child child_;
@@ -50,9 +62,11 @@ class ProcessWorker final : public Worker {
 // Errors: not_found and such with the name of the file, invalid_argument "not_a_file".
 base::Result<LaunchFiles> open_launch_files(const LaunchPlan& plan);
 
-// The listening socket, made in the directory open as `directory`: a client may connect from now on, and what it sends
-// waits. Errors: as bind's.
-base::Result<base::UniqueFd> listen_for_agent(int directory);
+// A listening socket, made in the directory open as `directory`: a client may connect from now on, and what it sends
+// waits. `type` is SOCK_STREAM or SOCK_SEQPACKET. Errors: as bind's.
+base::Result<base::UniqueFd> listen_in(int directory, const char* name, int type);
+// A non-blocking connection to it. Errors: as connect's.
+base::Result<base::UniqueFd> connect_in(int directory, const char* name, int type);
 
 // What to show of a dead guest's log (untrusted bytes): its panic if there is one, else the last lines, joined by
 // " | ", printable ASCII, at most limits::kGuestLogTail bytes.

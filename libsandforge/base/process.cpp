@@ -42,6 +42,8 @@ struct ChildPlan {
   int dev_null;
   int first_free;  // above every target descriptor: where sources are parked
   pid_t parent;
+  std::string uid_map, gid_map;  // what the child maps in a user namespace that it starts in
+  bool maps_ids;
   int* failure;  // errno of what failed, written by the child
 };
 
@@ -80,6 +82,18 @@ bool change_ids(const SpawnOptions& options) {
          ::syscall(SYS_setresuid, options.uid, options.uid, options.uid) == 0;
 }
 
+// Maps the one id that this process has to itself: without a mapping it could not make another user namespace.
+bool map_ids(const ChildPlan& plan) {
+  const std::pair<const char*, std::string_view> files[] = {
+      {"/proc/self/setgroups", "deny"}, {"/proc/self/uid_map", plan.uid_map}, {"/proc/self/gid_map", plan.gid_map}};
+  for (const auto& [file, text] : files) {
+    const int fd = ::open(file, O_WRONLY | O_CLOEXEC);
+    if (fd < 0 || ::write(fd, text.data(), text.size()) != static_cast<ssize_t>(text.size())) return false;
+    ::close(fd);
+  }
+  return true;
+}
+
 int child_main(void* raw) {
   const ChildPlan& plan = *static_cast<const ChildPlan*>(raw);
   const SpawnOptions& options = *plan.options;
@@ -91,6 +105,7 @@ int child_main(void* raw) {
   action.sa_handler = SIG_DFL;
   for (int number = 1; number < NSIG; ++number) ::sigaction(number, &action, nullptr);
 
+  if (plan.maps_ids && !map_ids(plan)) fail();
   if (options.own_process_group && ::setpgid(0, 0) < 0) fail();
   // Whoever may not make a network namespace may make one in a user namespace of its own, on most systems.
   if (options.empty_network && ::unshare(CLONE_NEWNET) != 0) (void)::unshare(CLONE_NEWUSER | CLONE_NEWNET);
@@ -109,7 +124,8 @@ int child_main(void* raw) {
   if (options.no_new_privs && ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) fail();
   if (options.die_with_parent) {  // after the change of ids, which clears it
     if (::prctl(PR_SET_PDEATHSIG, SIGKILL) < 0) fail();
-    if (::getppid() != plan.parent) ::_exit(127);  // the parent ended before the line above
+    // The parent ended before the line above? From inside a PID namespace it cannot be seen: the program must notice.
+    if (!options.own_pids && ::getppid() != plan.parent) ::_exit(127);
   }
   sigset_t none;
   ::sigemptyset(&none);
@@ -164,7 +180,9 @@ Result<Child> spawn(const SpawnOptions& options) {
   int failure = 0;
   int highest = 2;
   for (const auto& [ours, theirs] : options.fds) highest = std::max(highest, theirs);
-  const ChildPlan plan{&options, argv.data(), envp.data(), dev_null.get(), highest + 1, ::getpid(), &failure};
+  const auto itself = [](std::uint32_t id) { return std::to_string(id) + " " + std::to_string(id) + " 1"; };
+  ChildPlan plan{&options,   argv.data(),         envp.data(),         dev_null.get(), highest + 1,
+                 ::getpid(), itself(::geteuid()), itself(::getegid()), false,          &failure};
 
   void* stack = ::mmap(nullptr, kChildStack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
   if (stack == MAP_FAILED) return os_error("map a stack for a child");
@@ -175,8 +193,16 @@ Result<Child> spawn(const SpawnOptions& options) {
   const int dumpable = ::prctl(PR_GET_DUMPABLE);
   int pidfd = -1;
   // SAFETY: CLONE_VFORK suspends this thread until the child has exec'd or ended, so `plan` and the stack stay valid.
-  const pid_t pid = ::clone(child_main, static_cast<char*>(stack) + kChildStack,
-                            CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, const_cast<ChildPlan*>(&plan), &pidfd);
+  const auto start = [&](int flags) {
+    return ::clone(child_main, static_cast<char*>(stack) + kChildStack,
+                   CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD | flags, &plan, &pidfd);
+  };
+  pid_t pid = start(options.own_pids ? CLONE_NEWPID : 0);
+  if (pid < 0 && options.own_pids && errno == EPERM) {
+    // Whoever may not make a PID namespace may make one in a user namespace of its own, on most systems.
+    plan.maps_ids = true;
+    pid = start(CLONE_NEWPID | CLONE_NEWUSER);
+  }
   const int clone_errno = errno;
   // A change of the child's ids takes "dumpable" from the memory that it shared with us: give it back.
   if (dumpable == 1 && ::prctl(PR_GET_DUMPABLE) != 1) ::prctl(PR_SET_DUMPABLE, 1);

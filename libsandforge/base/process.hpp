@@ -28,10 +28,11 @@ struct SpawnOptions {
   bool own_process_group = true;     // so that a terminal's Ctrl-C does not reach it
   bool empty_network = false;        // in a network namespace of its own, where permitted (silently not otherwise)
   std::uint64_t max_open_files = 0;  // RLIMIT_NOFILE; 0: unchanged
-  bool no_core = true;               // RLIMIT_CORE 0
-  bool no_new_privs = false;         // set-id bits and file capabilities give the program nothing
-  std::uint32_t uid = 0, gid = 0;    // of the child, when this process is root; 0: unchanged
-  std::vector<gid_t> groups;         // supplementary groups that go with `uid`; all others are dropped
+  bool own_pids = false;           // in a PID namespace of its own (and a user namespace, where that is needed for it)
+  bool no_core = true;             // RLIMIT_CORE 0
+  bool no_new_privs = false;       // set-id bits and file capabilities give the program nothing
+  std::uint32_t uid = 0, gid = 0;  // of the child, when this process is root; 0: unchanged
+  std::vector<gid_t> groups;       // supplementary groups that go with `uid`; all others are dropped
 };
 
 // A child that was started. Destroying it kills and reaps: nothing outlives its owner unnoticed.
@@ -50,6 +51,11 @@ class Child {
   // SIGKILL by pidfd; fine when it has ended already.
   void kill() noexcept { signal(9); }
   void signal(int number) noexcept;
+  // Lets it go: it lives on, and nobody here waits for it. Its parent process must end before it, or a zombie stays.
+  void leave() noexcept {
+    pid_ = 0;
+    pidfd_.reset();
+  }
   // Waits for the end (BLOCKS) and gives the wait status. Once; the child is empty afterwards.
   int reap() noexcept;
 

@@ -47,7 +47,7 @@ class Monitor:
                   os.open(root, os.O_RDONLY), os.open(disk, os.O_RDWR)]
         for index, (above, file) in enumerate(layers):
             opened += [os.open(above, os.O_RDONLY if index else os.O_RDWR), os.open(file, os.O_RDONLY)]
-        numbers = [*range(4, 9), *range(11, 11 + 2 * len(layers))]
+        numbers = [*range(4, 9), *range(12, 12 + 2 * len(layers))]
         given = {1: log_write, 2: log_write, 3: control.fileno(), 9: agent.fileno(), **dict(zip(numbers, opened))}
 
         def place() -> None:

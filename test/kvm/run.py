@@ -3,6 +3,9 @@
 
     run.py boot BUILD          the monitor's own boots (unittest)
     run.py conformance BUILD   the conformance suite with backend linux-kvm (doctest)
+    run.py hostile BUILD       guests that attack the monitor (unittest)
+    run.py jail BUILD          running monitors seen from outside, through a daemon (unittest)
+    run.py workers BUILD       control, adoption and endings of workers (doctest)
 
 The image "default" is looked for in SANDFORGE_IMAGE_DIR, else where an engine of this user would. Exit status 77 where
 there is none.
@@ -17,6 +20,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+SUITES = ("boot", "conformance", "hostile", "jail", "workers")
 ROOT = Path(__file__).resolve().parents[2]
 # What the lab's guest sees of this machine is everything but these, which it has for itself.
 HIDDEN = ("/tmp", "/run", "/dev", "/proc", "/sys")
@@ -39,7 +43,8 @@ def stage(folder: Path, build: Path) -> Path:
     """The programs of a build tree, in one folder of a shape that needs no configuration."""
     programs = folder / "programs"
     programs.mkdir()
-    for name in ("libsandforge/vmm/sandforge-vmm", "libsandforge/agent/sandforge-agent", "test/conformance/sandforge-conformance"):
+    for name in ("libsandforge/vmm/sandforge-vmm", "libsandforge/agent/sandforge-agent", "sandforged/sandforged",
+                 "test/conformance/sandforge-conformance", "test/kvm/kvm-workers"):
         shutil.copy(build / name, programs)
     for library in (build / "libsandforge").glob("libsandforge.so.0*"):
         if library.is_file():
@@ -48,10 +53,18 @@ def stage(folder: Path, build: Path) -> Path:
 
 
 def command(suite: str, programs: Path, images: Path, tests: Path) -> list[str]:
+    python = ["/usr/bin/python3", str(tests / f"{suite}_test.py")]
     if suite == "boot":
-        return ["/usr/bin/python3", str(tests / "boot_test.py"), str(programs / "sandforge-vmm"), str(images)]
-    return ["/usr/bin/env", f"LD_LIBRARY_PATH={programs}", f"SANDFORGE_HELPER_DIR={programs}",
-            f"SANDFORGE_IMAGE_DIR={images}", str(programs / "sandforge-conformance"), "--backend=linux-kvm"]
+        return [*python, str(programs / "sandforge-vmm"), str(images)]
+    if suite == "hostile":
+        return ["/usr/bin/python3", str(tests / "hostile/hostile_test.py"), str(programs / "sandforge-vmm")]
+    environment = ["/usr/bin/env", f"LD_LIBRARY_PATH={programs}", f"SANDFORGE_HELPER_DIR={programs}",
+                   f"SANDFORGE_IMAGE_DIR={images}"]
+    if suite == "jail":
+        return [*environment, *python, str(programs / "sandforged")]
+    if suite == "workers":
+        return [*environment, str(programs / "kvm-workers"), str(images)]
+    return [*environment, str(programs / "sandforge-conformance"), "--backend=linux-kvm"]
 
 
 def visible(path: Path) -> bool:
@@ -61,9 +74,11 @@ def visible(path: Path) -> bool:
 def main() -> int:
     suite, build = sys.argv[1], Path(sys.argv[2]).resolve()
     images = image_directory()
-    if suite not in ("boot", "conformance"):
+    if suite not in SUITES:
         print(__doc__)
         return 2
+    if images is None and suite == "hostile":
+        images = Path("/nonexistent")  # its guests are their own kernels
     if images is None:
         print("no image: run sandforged image build, or set SANDFORGE_IMAGE_DIR")
         return 77
@@ -74,9 +89,10 @@ def main() -> int:
         programs = stage(folder, build)
         tests = folder / "tests"
         shutil.copytree(ROOT / "test/kvm", tests)
+        shutil.copy(ROOT / "test/integration/http_harness.py", tests)
         if has_kvm():
             return subprocess.run(command(suite, programs, images, tests)).returncode
-        if not visible(images):
+        if images.exists() and not visible(images):
             shutil.copytree(images, folder / "images")
             images = folder / "images"
         lab = ["/usr/bin/python3", str(ROOT / "test/lab/lab.py"), "--smp", "2", "--timeout", "1500", "--"]

@@ -2,32 +2,28 @@
 #include "backend/kvm/backend.hpp"
 
 #include <fcntl.h>
+#include <sys/random.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <utility>
 
+#include "backend/guest_cgroup.hpp"
 #include "backend/kernel_command_line.hpp"
+#include "backend/kvm/worker.hpp"
 #include "backend/kvm_state.hpp"
 #include "backend/privilege.hpp"
 #include "backend/process_worker.hpp"
 #include "base/helpers.hpp"
+#include "base/limits.hpp"
 #include "base/process.hpp"
 #include "vmm/hypervisor/hypervisor.hpp"
 #include "vmm/monitor/config.hpp"
-#include "vmm/monitor/ending.hpp"
 
 namespace sandforge::backend {
 namespace {
 
 constexpr const char* kMonitor = "sandforge-vmm";
-constexpr std::uint64_t kMonitorOpenFiles = 256;
-
-std::string status_text(int wait_status) {
-  if (!WIFEXITED(wait_status)) return "monitor " + base::describe_wait_status(wait_status);
-  return vmm::describe(static_cast<std::uint8_t>(WEXITSTATUS(wait_status)));
-}
 
 // The jail needs a user namespace, made by an unprivileged process. The switches of Debian, of all kernels, of Ubuntu.
 base::Status check_user_namespaces() {
@@ -67,6 +63,7 @@ class KvmBackend final : public Backend {
   base::Result<base::UniqueFd> open_device() const;
 
   const KvmOptions options_;
+  const std::shared_ptr<GuestIds> ids_ = std::make_shared<GuestIds>();
 };
 
 base::Result<base::UniqueFd> KvmBackend::open_device() const {
@@ -102,7 +99,8 @@ Probe KvmBackend::probe() const {
   if (!monitor) return refuse(monitor.error());
   probe.available = true;
   probe.isolation = Isolation::HardwareVm;
-  probe.detail = "KVM, up to " + std::to_string(facts.value().vcpus_max) + " vCPUs";
+  probe.detail = "KVM, up to " + std::to_string(facts.value().vcpus_max) + " vCPUs" +
+                 (cgroup_folder().empty() ? ", no control groups for limits" : ", limits by control groups");
   return probe;
 }
 
@@ -121,6 +119,19 @@ base::Status send_config(int control, const LaunchPlan& plan) {
   return {};
 }
 
+base::Result<GuestCgroup> make_cgroup(const LaunchPlan& plan) {
+  const std::uint64_t guest = plan.memory_mib * limits::kMiB;
+  CgroupLimits limits;
+  limits.memory_bytes = guest + guest / 64 + limits::kMonitorOverheadBytes;  // page tables grow with the guest
+  limits.processes = plan.cpus + 8;  // threads: its own, and what the kernel may start for KVM
+  limits.cpus = plan.cpus + 1;       // and the device loop
+  std::uint64_t random = 0;
+  if (::getrandom(&random, sizeof random, 0) != static_cast<ssize_t>(sizeof random)) {
+    return base::os_error("name a control group");
+  }
+  return GuestCgroup::create("sandforge-guest-" + std::to_string(random), limits);
+}
+
 base::Result<std::unique_ptr<Worker>> KvmBackend::launch(const LaunchPlan& plan) {
   SANDFORGE_TRY(const std::filesystem::path monitor, base::find_helper(kMonitor, options_.helper_directory));
   SANDFORGE_TRY(const base::UniqueFd device, open_device());
@@ -132,8 +143,13 @@ base::Result<std::unique_ptr<Worker>> KvmBackend::launch(const LaunchPlan& plan)
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
     return base::os_error("make a control socket");
   }
-  const base::UniqueFd ours(ends[0]), theirs(ends[1]);
-  SANDFORGE_TRY_STATUS(send_config(ours.get(), plan));
+  base::UniqueFd ours(ends[0]);
+  const base::UniqueFd theirs(ends[1]);
+  base::UniqueFd listener;
+  if (plan.outlives_engine) {
+    SANDFORGE_TRY(listener, listen_in(files.directory.get(), kControlSocket, SOCK_SEQPACKET));
+  }
+  SANDFORGE_TRY(GuestCgroup cgroup, make_cgroup(plan));
 
   base::SpawnOptions spawn;
   spawn.program = "/proc/self/fd/" + std::to_string(vmm::kProgramFd);
@@ -142,16 +158,20 @@ base::Result<std::unique_ptr<Worker>> KvmBackend::launch(const LaunchPlan& plan)
                {files.kernel.get(), vmm::kKernelFd}, {files.initrd.get(), vmm::kInitrdFd},
                {files.root.get(), vmm::kRootFd},     {files.disk.get(), vmm::kDiskFd},
                {files.agent.get(), vmm::kAgentFd},   {program.get(), vmm::kProgramFd}};
-  spawn.die_with_parent = true;
-  spawn.empty_network = true;
+  if (listener) spawn.fds.emplace_back(listener.get(), vmm::kControlListenerFd);
+  spawn.die_with_parent = !plan.outlives_engine;
+  spawn.own_pids = true;  // the other namespaces it enters by itself
   spawn.no_new_privs = true;
-  spawn.max_open_files = kMonitorOpenFiles;
-  spawn.uid = spawn.gid = guest_id();  // 0 leaves them as they are
+  spawn.max_open_files = limits::kMonitorOpenFiles;
+  GuestId id(ids_);
+  spawn.uid = spawn.gid = id.number();  // 0 leaves them as they are
   SANDFORGE_TRY(base::Child child, base::spawn(spawn));
+  // It reads nothing of a guest's before it has its configuration, and that comes when its limits stand.
+  SANDFORGE_TRY_STATUS(cgroup.add(child.pid()));
+  SANDFORGE_TRY_STATUS(send_config(ours.get(), plan));
   base::UniqueFd exited(::fcntl(child.pidfd(), F_DUPFD_CLOEXEC, 0));
   if (!exited) return base::os_error("watch the monitor");
-  return std::unique_ptr<Worker>(
-      std::make_unique<ProcessWorker>(std::move(child), std::move(exited), files, "guest", status_text));
+  return make_kvm_worker(std::move(child), std::move(exited), files, std::move(ours), std::move(cgroup), std::move(id));
 }
 
 }  // namespace

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backend/kvm/worker.hpp"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include <array>
+#include <charconv>
+
+namespace sandforge::backend {
+namespace {
+
+using std::chrono::steady_clock;
+
+constexpr std::chrono::seconds kPatience{5};
+
+std::string status_text(int wait_status) {
+  if (!WIFEXITED(wait_status)) return "monitor " + base::describe_wait_status(wait_status);
+  return vmm::describe(static_cast<std::uint8_t>(WEXITSTATUS(wait_status)));
+}
+
+std::string read_proc(const std::string& file) {
+  const base::UniqueFd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+  std::array<char, 4096> buffer;
+  const ssize_t n = fd ? ::read(fd.get(), buffer.data(), buffer.size()) : 0;
+  std::string text(buffer.data(), n > 0 ? static_cast<std::size_t>(n) : 0);
+  while (!text.empty() && text.back() == '\n') text.pop_back();
+  return text;
+}
+
+std::string boot_id() { return read_proc("/proc/sys/kernel/random/boot_id"); }
+
+// In clock ticks since the host's boot; 0 when there is no such process. SPEC: proc(5), field 22 of stat, counted from
+// the state after the name, which may hold anything but ends with the last ')'.
+std::uint64_t start_time(std::uint32_t pid) {
+  const std::string stat = read_proc("/proc/" + std::to_string(pid) + "/stat");
+  std::size_t at = stat.rfind(')');
+  if (at == std::string::npos) return 0;
+  for (int field = 2; field < 22; ++field) {
+    at = stat.find(' ', at + 1);
+    if (at == std::string::npos) return 0;
+  }
+  std::uint64_t value = 0;
+  (void)std::from_chars(stat.data() + at + 1, stat.data() + stat.size(), value);
+  return value;
+}
+
+base::Error gone() { return base::make_error(base::Code::NotFound, "guest_gone", "the guest's monitor has ended"); }
+
+}  // namespace
+
+KvmWorker::KvmWorker(ProcessWorker process, base::UniqueFd control, GuestCgroup cgroup, GuestId id, KvmRecord record)
+    : id_(std::move(id)),
+      cgroup_(std::move(cgroup)),
+      process_(std::move(process)),
+      control_(std::move(control)),
+      record_(std::move(record)) {}
+
+// One answer, whatever it is about; disconnected when the monitor has hung up.
+base::Result<vmm::ControlAnswer> KvmWorker::read_answer(steady_clock::time_point until) {
+  for (;;) {
+    std::array<char, 256> buffer;
+    const ssize_t n = ::recv(control_.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
+    if (n > 0) return wire::decode<vmm::ControlAnswer>({buffer.data(), static_cast<std::size_t>(n)});
+    if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+      return base::make_error(base::Code::Disconnected, "monitor_gone", "the guest's monitor has hung up");
+    }
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - steady_clock::now());
+    pollfd answer{control_.get(), POLLIN, 0};
+    if (left.count() <= 0 || (::poll(&answer, 1, static_cast<int>(left.count())) <= 0 && errno != EINTR)) {
+      return base::make_error(base::Code::TimedOut, "monitor_silent", "the guest's monitor does not answer");
+    }
+  }
+}
+
+base::Result<vmm::ControlAnswer> KvmWorker::ask(vmm::ControlKind kind, std::uint64_t value) {
+  vmm::ControlRequest request;
+  request.kind = static_cast<std::uint16_t>(kind);
+  request.id = next_id_++;
+  request.value = value;
+  const std::string packet = wire::encode(request);
+  const auto until = steady_clock::now() + kPatience;
+  if (::send(control_.get(), packet.data(), packet.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(packet.size())) {
+    return base::make_error(base::Code::Disconnected, "monitor_gone", "the guest's monitor has hung up");
+  }
+  for (;;) {
+    SANDFORGE_TRY(const vmm::ControlAnswer answer, read_answer(until));
+    // Others: that the guest was started, or the answer to a question that was given up.
+    if (answer.kind != request.kind || answer.id != request.id) continue;
+    switch (static_cast<vmm::ControlResult>(answer.result)) {
+      case vmm::ControlResult::Ok: return answer;
+      case vmm::ControlResult::WrongState:
+        return base::make_error(base::Code::Conflict, "wrong_state", "a pause is under way");
+      case vmm::ControlResult::BadValue:
+        return base::make_error(base::Code::InvalidArgument, "bad_value", "more than the guest has");
+      case vmm::ControlResult::Unknown: break;
+    }
+    return base::make_error(base::Code::Unsupported, "old_monitor", "the guest's monitor does not know this request");
+  }
+}
+
+base::Status KvmWorker::pause() {
+  SANDFORGE_TRY([[maybe_unused]] const auto answer, ask(vmm::ControlKind::Pause, 0));
+  return {};
+}
+
+base::Status KvmWorker::resume() {
+  SANDFORGE_TRY([[maybe_unused]] const auto answer, ask(vmm::ControlKind::Resume, 0));
+  return {};
+}
+
+base::Status KvmWorker::set_balloon(std::uint64_t bytes) {
+  SANDFORGE_TRY([[maybe_unused]] const auto answer, ask(vmm::ControlKind::BalloonTarget, bytes));
+  return {};
+}
+
+std::string KvmWorker::describe_exit() {
+  std::string text = process_.describe_exit();
+  if (process_.pid() != 0 || text != "guest ended") return text;
+  // Adopted: no wait status is ours, but the monitor's last word may have come.
+  for (auto answer = read_answer(steady_clock::now()); answer; answer = read_answer(steady_clock::now())) {
+    if (answer.value().kind != static_cast<std::uint16_t>(vmm::ControlKind::Ended)) continue;
+    return std::string("guest ") + vmm::describe(static_cast<std::uint8_t>(answer.value().value));
+  }
+  return text;
+}
+
+void KvmWorker::leave() noexcept {
+  cgroup_.leave();
+  process_.leave();
+}
+
+base::Result<std::unique_ptr<Worker>> make_kvm_worker(base::Child child, base::UniqueFd exited, LaunchFiles& files,
+                                                      base::UniqueFd control, GuestCgroup cgroup, GuestId id) {
+  KvmRecord record;
+  record.pid = static_cast<std::uint32_t>(child.pid());
+  record.start_time = start_time(record.pid);
+  record.boot_id = boot_id();
+  record.user = id.number();
+  record.cgroup = cgroup.path();
+  ProcessWorker process(std::move(child), std::move(exited), files, "guest", status_text);
+  return std::unique_ptr<Worker>(std::make_unique<KvmWorker>(std::move(process), std::move(control), std::move(cgroup),
+                                                             std::move(id), std::move(record)));
+}
+
+base::Result<std::unique_ptr<KvmWorker>> adopt_kvm(const KvmRecord& record, const std::filesystem::path& directory,
+                                                   std::shared_ptr<GuestIds> ids) {
+  if (record.magic != KvmRecord::kMagic || record.pid == 0 || record.boot_id != boot_id()) return gone();
+  base::UniqueFd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, record.pid, 0)));
+  if (!pidfd) return errno == ESRCH ? gone() : base::os_error("watch the monitor");
+  // After the descriptor: were the number used anew before it, the time would differ; afterwards it cannot matter.
+  if (start_time(record.pid) != record.start_time) return gone();
+  pollfd ended{pidfd.get(), POLLIN, 0};
+  if (::poll(&ended, 1, 0) != 0) return gone();
+  base::UniqueFd folder(::open(directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!folder) return base::os_error("open sandbox directory " + directory.string());
+  SANDFORGE_TRY(base::UniqueFd control, connect_in(folder.get(), kControlSocket, SOCK_SEQPACKET));
+  ProcessWorker process(std::move(pidfd), std::move(folder), "guest");
+  auto worker =
+      std::make_unique<KvmWorker>(std::move(process), std::move(control), GuestCgroup::take_over(record.cgroup),
+                                  GuestId(std::move(ids), record.user), record);
+  if (auto answer = worker->status(); !answer) {
+    worker->leave();
+    return std::move(answer).error();
+  }
+  return worker;
+}
+
+}  // namespace sandforge::backend
