@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cstring>
 #include <optional>
@@ -90,6 +91,9 @@ int run_as_process(int argc, char** argv, agent::Console& console) {
 
 int main(int argc, char** argv) {
   agent::Console console(2);
-  if (::getpid() == 1 && argc == 1) run_as_init(console);
+  // A kernel hands words of its command line that it does not know itself ("nowatchdog" on one without a watchdog) to
+  // the first process.
+  const bool no_init = std::any_of(argv, argv + argc, [](std::string_view word) { return word == "--no-init"; });
+  if (::getpid() == 1 && !no_init) run_as_init(console);
   return run_as_process(argc, argv, console);
 }
