@@ -31,6 +31,7 @@ struct ImageOptions {
   std::string image_dir{};  // empty: as in EngineOptions
   std::string helper_dir{};
   ProgressFunction progress{};
+  std::string kernel{};  // of build: "stock" or "built"; empty: what the recipe says
 };
 
 namespace detail {
@@ -120,6 +121,7 @@ class Images {
     c_options.helper_dir = detail::c_text_or_default(options_.helper_dir, "helper_dir");
     c_options.progress = options_.progress ? &detail::call_progress : nullptr;
     c_options.user_data = &options_.progress;
+    c_options.kernel = detail::c_text_or_default(options_.kernel, "kernel");
     return c_options;
   }
   static ImageInfo take(sandforge_image_info* raw) {

@@ -488,6 +488,10 @@ typedef struct sandforge_image_options {
   const char* helper_dir;
   sandforge_progress_fn progress; /* NULL: silent */
   void* user_data;
+  /* Of sandforge_image_build: "stock", the distribution's kernel package; "built", compiled from the distribution's
+   * kernel source with Sandforge's own small configuration (minutes, once per version of it; needs a C compiler).
+   * NULL: what the recipe says, which is "stock" for the built-in one. */
+  const char* kernel;
 } sandforge_image_options;
 #define SANDFORGE_IMAGE_OPTIONS_INIT SANDFORGE_INIT_(sandforge_image_options)
 

@@ -100,7 +100,10 @@ inline constexpr std::size_t kRecipeListMax = 1024;          // packages, module
 inline constexpr std::size_t kRecipeContentMax = 64 * kKiB;  // of all its files together; one argument carries it
 inline constexpr std::uint64_t kAgentBytesMax = 16 * kMiB;
 inline constexpr std::uint64_t kKernelBytesMax = 1 * kGiB;
-inline constexpr std::uint64_t kModuleBytesMax = 64 * kMiB;    // one
+inline constexpr std::uint64_t kModuleBytesMax = 64 * kMiB;  // one
+inline constexpr std::uint64_t kKernelBuildBytes =
+    3 * kGiB;  // of disk that a kernel build needs: its source, its objects
+inline constexpr int kKernelBuildJobsMax = 64;
 inline constexpr std::uint64_t kModulesBytesMax = 512 * kMiB;  // their archive
 inline constexpr std::size_t kOciJsonMax = 4 * kMiB;           // index or manifest
 inline constexpr std::size_t kOciLayersMax = 256;

@@ -71,11 +71,28 @@ image::Progress progress_of(const sandforge_image_options& options) {
 
 std::string name_or_default(const char* name) { return name == nullptr || *name == '\0' ? "default" : name; }
 
-base::Result<image::Recipe> load_recipe(const char* path) {
+base::Result<image::Recipe> load_recipe_file(const char* path) {
   if (path == nullptr || *path == '\0') return image::parse_recipe(image::default_recipe_text(), "default recipe");
   auto text = image::read_file(path, limits::kRecipeBytesMax);
   if (!text) return std::move(text).error().context("recipe");
   return image::parse_recipe(text.value(), path);
+}
+
+base::Result<image::Recipe> load_recipe(const char* path, const char* kernel) {
+  SANDFORGE_TRY(image::Recipe recipe, load_recipe_file(path));
+  if (kernel == nullptr || *kernel == '\0') return recipe;
+  const auto kind = image::kernel_kind_of(kernel);
+  if (!kind || *kind == image::KernelKind::Given) {
+    return base::make_error(base::Code::InvalidArgument, "invalid_kernel",
+                            "there is no kind of kernel \"" + std::string(kernel) + "\"", "use stock or built");
+  }
+  if (*kind == image::KernelKind::Built && recipe.kernel_source.empty()) {
+    return base::make_error(base::Code::InvalidArgument, "invalid_recipe",
+                            "the recipe does not say what a kernel is built of",
+                            "set `kernel_source` in the recipe to a package such as linux-source-6.1");
+  }
+  recipe.kernel = *kind;
+  return recipe;
 }
 
 }  // namespace
@@ -86,7 +103,7 @@ sandforge_code sandforge_image_build(const sandforge_image_options* options, con
                                      uint32_t force, sandforge_image_info** info, sandforge_error** error) {
   return capi::guard(error, [&]() -> base::Status {
     SANDFORGE_TRY(const sandforge_image_options checked, capi::read_struct(options, "sandforge_image_options"));
-    SANDFORGE_TRY(const image::Recipe recipe, load_recipe(recipe_path));
+    SANDFORGE_TRY(const image::Recipe recipe, load_recipe(recipe_path, checked.kernel));
     SANDFORGE_TRY(image::Store store, open_store(checked, true));
     SANDFORGE_TRY(const image::Manifest manifest,
                   image::build(store, name_or_default(name), recipe, force != 0, progress_of(checked)));

@@ -15,16 +15,18 @@ namespace sandforge::image {
 // Builds image `name`. When the store has one of that name and recipe digest whose parts are all there, that one is
 // answered and nothing is done, unless `force`. A build that fails leaves the store as it was. BLOCKS for minutes.
 // Errors: invalid_argument (name), unsupported "tool_missing" (before anything is done) and "no_package_source",
-// disconnected "mirror_unreachable", exhausted "no_space", not_found (kernel package, module), internal.
+// disconnected "mirror_unreachable", exhausted "no_space", not_found (kernel package, module), internal;
+// with a built kernel those of build_kernel too.
 base::Result<Manifest> build(Store& store, const std::string& name, const Recipe& recipe, bool force,
                              const Progress& progress);
 
-// The three parts of an image from a kernel package tree: vmlinux and modules archive, written to `temp`.
+// What an image has of its kernel: vmlinux and modules archive, written to `temp`.
 struct KernelParts {
   std::filesystem::path vmlinux;
   std::filesystem::path modules;
   std::string release;
   std::vector<std::string> module_names;
+  std::string build;  // of a built kernel: kernel_build_key
 };
 // `image`: bzImage or vmlinux; `tree` holds lib/modules/<release>; an empty release is read from the kernel itself.
 base::Result<KernelParts> make_kernel_parts(const std::filesystem::path& image, const std::filesystem::path& tree,

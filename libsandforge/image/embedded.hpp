@@ -6,5 +6,6 @@ namespace sandforge::image {
 
 extern const char* const kDefaultRecipeText;  // default.recipe.toml
 extern const char* const kFinishRootScript;   // finish_root.sh
+extern const char* const kKernelConfig;       // kernel/sandforge_x86_64.config
 
 }  // namespace sandforge::image

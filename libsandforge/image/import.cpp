@@ -184,6 +184,8 @@ base::Result<Manifest> import_image(Store& store, const std::string& name, const
     SANDFORGE_TRY(KernelParts parts, import_kernel(fs::absolute(kernel, error), tree, temp.path(), progress));
     files.kernel = parts.vmlinux;
     files.modules = parts.modules;
+    manifest.kernel_kind = KernelKind::Given;
+    manifest.kernel_build.clear();
     manifest.kernel_release = std::move(parts.release);
     manifest.kernel_modules = std::move(parts.module_names);
   }

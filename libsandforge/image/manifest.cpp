@@ -49,6 +49,21 @@ base::Result<Blob> read_blob(TomlTable table) {
   return blob;
 }
 
+// Manifests from before there was a choice do not tell.
+base::Status read_kernel_kind(TomlTable& top, Manifest& manifest) {
+  if (top.has("kernel_kind")) {
+    SANDFORGE_TRY(const std::string name, top.required_string("kernel_kind"));
+    const auto kind = kernel_kind_of(name);
+    if (!kind) return damaged("kernel_kind is neither stock nor built nor given");
+    manifest.kernel_kind = *kind;
+  }
+  SANDFORGE_TRY(manifest.kernel_build, top.string("kernel_build"));
+  if (is_digest(manifest.kernel_build) != (manifest.kernel_kind == KernelKind::Built)) {
+    return damaged("kernel_build is not what kernel_kind asks for");
+  }
+  return {};
+}
+
 base::Result<Manifest> read_manifest(TomlTable top) {
   Manifest manifest;
   SANDFORGE_TRY(const std::int64_t format, top.required_integer("format"));
@@ -56,6 +71,7 @@ base::Result<Manifest> read_manifest(TomlTable top) {
   SANDFORGE_TRY(manifest.name, top.required_string("name"));
   SANDFORGE_TRY(manifest.recipe_digest, top.required_string("recipe_digest"));
   SANDFORGE_TRY(manifest.created_at, top.required_integer("created_at"));
+  SANDFORGE_TRY_STATUS(read_kernel_kind(top, manifest));
   SANDFORGE_TRY(TomlTable kernel, top.required_table("kernel"));
   SANDFORGE_TRY(manifest.kernel_release, kernel.required_string("release"));
   SANDFORGE_TRY(manifest.kernel_modules, kernel.strings("modules"));
@@ -85,10 +101,13 @@ bool is_valid_name(std::string_view name) noexcept {
 }
 
 std::string to_toml(const Manifest& manifest) {
+  const std::string build =
+      manifest.kernel_build.empty() ? std::string() : fmt::format("kernel_build = \"{}\"\n", manifest.kernel_build);
   return fmt::format(
-      "name = \"{}\"\nrecipe_digest = \"{}\"\ncreated_at = {}\n\n"
+      "name = \"{}\"\nrecipe_digest = \"{}\"\ncreated_at = {}\nkernel_kind = \"{}\"\n{}\n"
       "# The canonical part: the SHA-256 of all that follows this line is the digest of the image.\n{}",
-      manifest.name, manifest.recipe_digest, manifest.created_at, canonical_part(manifest));
+      manifest.name, manifest.recipe_digest, manifest.created_at, name_of(manifest.kernel_kind), build,
+      canonical_part(manifest));
 }
 
 std::string digest_of(const Manifest& manifest) { return sha256_of(canonical_part(manifest)); }

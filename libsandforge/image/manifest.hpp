@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/result.hpp"
+#include "image/kernel_kind.hpp"
 
 namespace sandforge::image {
 
@@ -26,6 +27,8 @@ struct Manifest {
   std::string name;
   std::string recipe_digest;    // "" for imports
   std::int64_t created_at = 0;  // Unix seconds
+  KernelKind kernel_kind = KernelKind::Stock;
+  std::string kernel_build;  // of a built kernel, "sha256:…" of what it was compiled from (kernel_build_key); else ""
   std::string kernel_release;
   std::vector<std::string> kernel_modules;  // names in load order, as in the modules archive
   Blob kernel;                              // vmlinux, ELF64
@@ -33,8 +36,8 @@ struct Manifest {
   Blob root;                                // EROFS
 };
 
-// The TOML text: what does not depend on content (name, recipe_digest, created_at) stands first, then the canonical
-// part. parse_manifest(to_toml(m)) gives m again.
+// The TOML text: what is not content (name, recipe_digest, created_at, kernel_kind, kernel_build) stands first, then
+// the canonical part. parse_manifest(to_toml(m)) gives m again.
 std::string to_toml(const Manifest& manifest);
 // "sha256:…" of the canonical part: the same parts give the same digest under any name, on any day.
 std::string digest_of(const Manifest& manifest);

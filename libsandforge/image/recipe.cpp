@@ -10,6 +10,7 @@
 #include "base/limits.hpp"
 #include "image/digest.hpp"
 #include "image/embedded.hpp"
+#include "image/kernel_config.hpp"
 #include "image/toml_reader.hpp"
 
 namespace sandforge::image {
@@ -123,14 +124,28 @@ base::Status read_files(const TomlTable& top, Recipe& recipe) {
   return {};
 }
 
+base::Status read_kernel(const TomlTable& top, Recipe& recipe) {
+  if (top.has("kernel")) {
+    SANDFORGE_TRY(const std::string name, top.required_string("kernel"));
+    const auto kind = kernel_kind_of(name);
+    if (!kind || *kind == KernelKind::Given) return top.error_at("kernel", "must be stock or built");
+    recipe.kernel = *kind;
+  }
+  if (top.has("kernel_source") || recipe.kernel == KernelKind::Built) {
+    SANDFORGE_TRY(recipe.kernel_source, checked(top, "kernel_source", is_package, "must be the name of a package"));
+  }
+  return {};
+}
+
 base::Result<Recipe> read_recipe(const TomlTable& top) {
-  SANDFORGE_TRY_STATUS(top.only({"suite", "variant", "packages", "kernel_package", "modules", "hostname", "mirror",
-                                 "apt_sources", "file", "symlink"}));
+  SANDFORGE_TRY_STATUS(top.only({"suite", "variant", "packages", "kernel", "kernel_package", "kernel_source", "modules",
+                                 "hostname", "mirror", "apt_sources", "file", "symlink"}));
   Recipe recipe;
   SANDFORGE_TRY(recipe.suite, checked(top, "suite", is_suite, "must be a suite of Debian, such as \"bookworm\""));
   SANDFORGE_TRY(recipe.variant,
                 checked(top, "variant", is_variant, "must be apt, essential, minbase, buildd, important or standard"));
   SANDFORGE_TRY(recipe.packages, checked_list(top, "packages", is_package, "the name of a package"));
+  SANDFORGE_TRY_STATUS(read_kernel(top, recipe));
   SANDFORGE_TRY(recipe.kernel_package, checked(top, "kernel_package", is_package, "must be the name of a package"));
   SANDFORGE_TRY(recipe.modules, checked_list(top, "modules", is_module, "the name of a kernel module"));
   SANDFORGE_TRY(recipe.hostname, checked(top, "hostname", is_hostname, "must be a host name"));
@@ -173,6 +188,12 @@ std::string digest_of(const Recipe& recipe) {
   for (const std::string* text :
        {&recipe.suite, &recipe.variant, &recipe.kernel_package, &recipe.hostname, &recipe.apt_sources}) {
     add(*text);
+  }
+  // A stock kernel's digest is as it was before there was a choice.
+  if (recipe.kernel == KernelKind::Built) {
+    add("built");
+    add(recipe.kernel_source);
+    for (const std::string_view line : config_lines(kKernelConfig)) add(line);
   }
   // The order of packages says nothing; that of modules is the order in which they load.
   std::vector<std::string> packages = recipe.packages;

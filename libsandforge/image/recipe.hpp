@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/result.hpp"
+#include "image/kernel_kind.hpp"
 
 namespace sandforge::image {
 
@@ -25,8 +26,10 @@ struct Recipe {
   std::string suite;
   std::string variant;  // of mmdebstrap
   std::vector<std::string> packages;
-  std::string kernel_package;
-  std::vector<std::string> modules;  // what is to work in the guest; dependencies come by themselves
+  KernelKind kernel = KernelKind::Stock;  // or Built
+  std::string kernel_package;             // of a stock kernel
+  std::string kernel_source;              // package with the source of a built one; may be empty for stock
+  std::vector<std::string> modules;       // what is to work in the guest; dependencies come by themselves
   std::string hostname;
   std::vector<std::string> mirrors;  // empty: what the host's apt is configured to use for the suite
   std::string apt_sources;           // /etc/apt/sources.list of the image

@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <array>
 #include <cstdlib>
-#include <set>
 #include <utility>
 
 #include "base/directories.hpp"
@@ -22,6 +21,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::string_view kSuffix = ".toml";
+constexpr const char* kKernels = "kernels";
 constexpr std::string_view kBuildRemedy = "sandforged image build";
 
 using Part = std::pair<std::string_view, const Blob Manifest::*>;
@@ -165,6 +165,7 @@ base::Status Store::remove(std::string_view name) {
     return base::os_error("cannot remove image " + std::string(name));
   }
   collect_garbage();
+  TempDir::collect(dir_ / "tmp");
   return sync_path(dir_ / "names");
 }
 
@@ -209,7 +210,7 @@ base::Status Store::take_blob(const fs::path& file, const Blob& blob) const {
 // Removes blobs that no manifest names. Best effort: what cannot be removed now goes next time. Nothing is removed
 // while a manifest cannot be read, for nobody knows what it names.
 void Store::collect_garbage() const {
-  std::set<std::string, std::less<>> used;
+  std::set<std::string, std::less<>> used, kernels;
   std::error_code error;
   for (auto entry = fs::directory_iterator(dir_ / "names", error); !error && entry != fs::directory_iterator();
        entry.increment(error)) {
@@ -220,12 +221,54 @@ void Store::collect_garbage() const {
     const auto manifest = read_manifest(entry->path().stem().string());
     if (!manifest) return;
     for (const auto& [part, member] : kParts) used.emplace(hex_of((manifest.value().*member).digest));
+    if (const std::string& build = manifest.value().kernel_build; !build.empty()) kernels.emplace(hex_of(build));
   }
   if (error) return;
+  collect_kernels(kernels);
   for (auto entry = fs::directory_iterator(dir_ / "blobs/sha256", error); !error && entry != fs::directory_iterator();
        entry.increment(error)) {
     if (!used.contains(entry->path().filename().string())) ::unlink(entry->path().c_str());
   }
+}
+
+// kernels/<key>-<digest of the content>, both 64 hex digits: a damaged one is found before it gets into an image.
+void Store::collect_kernels(const std::set<std::string, std::less<>>& used) const {
+  std::error_code error;
+  for (auto entry = fs::directory_iterator(dir_ / kKernels, error); !error && entry != fs::directory_iterator();
+       entry.increment(error)) {
+    const std::string name = entry->path().filename().string();
+    if (!used.contains(name.substr(0, name.find('-')))) ::unlink(entry->path().c_str());
+  }
+}
+
+base::Result<bool> Store::take_kernel(std::string_view key, const fs::path& to) const {
+  SANDFORGE_TRY(const FileLock held, lock(FileLock::Mode::Shared));
+  const std::string start = std::string(hex_of(key)) + "-";
+  std::error_code error;
+  for (auto entry = fs::directory_iterator(dir_ / kKernels, error); !error && entry != fs::directory_iterator();
+       entry.increment(error)) {
+    const std::string name = entry->path().filename().string();
+    if (!name.starts_with(start)) continue;
+    SANDFORGE_TRY(const std::string digest, sha256_of_file(entry->path()));
+    if (hex_of(digest) != std::string_view(name).substr(start.size())) continue;
+    if (::link(entry->path().c_str(), to.c_str()) != 0) return base::os_error("cannot link " + to.string());
+    return true;
+  }
+  return false;
+}
+
+base::Status Store::keep_kernel(std::string_view key, const fs::path& vmlinux) const {
+  SANDFORGE_TRY_STATUS(sync_path(vmlinux));
+  SANDFORGE_TRY(const std::string digest, sha256_of_file(vmlinux));
+  SANDFORGE_TRY(const FileLock held, lock(FileLock::Mode::Exclusive));
+  SANDFORGE_TRY_STATUS(make_dirs(dir_ / kKernels));
+  const fs::path path = dir_ / kKernels / (std::string(hex_of(key)) + "-" + std::string(hex_of(digest)));
+  // One that is there already may be damaged; this one was just made.
+  ::unlink(path.c_str());
+  if (::chmod(vmlinux.c_str(), 0444) != 0 || ::link(vmlinux.c_str(), path.c_str()) != 0) {
+    return base::os_error("cannot keep " + path.string());
+  }
+  return sync_path(dir_ / kKernels);
 }
 
 base::Result<TempDir> Store::make_temp_dir() const {

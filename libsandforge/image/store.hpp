@@ -4,6 +4,8 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -52,13 +54,19 @@ class Store {
   base::Result<std::vector<Manifest>> list() const;
   // Reads every blob and compares its digest. Errors: as resolve.
   base::Result<Manifest> inspect(std::string_view name) const;
-  // Removes the name, and blobs that no other manifest names.
+  // Removes the name, blobs that no other manifest names, and what killed builds left behind.
   base::Status remove(std::string_view name);
 
   // Moves the parts into the store and names them, in one step: a manifest never names what is not there. Fills in the
   // manifest's blobs for the paths given; a path left empty means that the manifest names a blob of the store already
   // (not_found "image_missing" when it went away meanwhile). Replaces an image of that name. Answers the manifest.
   base::Result<Manifest> put(Manifest manifest, const PartFiles& files);
+
+  // Kernels compiled here, kept by kernel_build_key until an image is put or removed and no manifest names the key.
+  // `take`: makes `to` (on the store's file system) the kernel of `key`; false when there is none, or a damaged one.
+  // `keep`: `vmlinux`, on the store's file system, stays where it is too.
+  base::Result<bool> take_kernel(std::string_view key, const std::filesystem::path& to) const;
+  base::Status keep_kernel(std::string_view key, const std::filesystem::path& vmlinux) const;
 
   // A new directory in <dir>/tmp; removes those that killed processes left there.
   base::Result<TempDir> make_temp_dir() const;
@@ -70,11 +78,12 @@ class Store {
   explicit Store(std::filesystem::path dir) : dir_(std::move(dir)) {}
   base::Result<FileLock> lock(FileLock::Mode mode) const;
   std::filesystem::path manifest_path(std::string_view name) const;
-  // The four below: the caller holds the lock.
+  // Those below: the caller holds the lock.
   base::Result<Manifest> read_manifest(std::string_view name) const;
   base::Status check_size(const Manifest& manifest, std::string_view part, const Blob& blob) const;
   base::Status take_blob(const std::filesystem::path& file, const Blob& blob) const;
   void collect_garbage() const;
+  void collect_kernels(const std::set<std::string, std::less<>>& used) const;
 
   std::filesystem::path dir_;
 };

@@ -117,10 +117,19 @@ base::Result<std::string> run_tool(const ToolRun& run) {
   base::SpawnOptions spawn;
   spawn.program = "/bin/sh";
   // Programs make files for others to read; redirections are by path.
-  spawn.args = {"-c", "umask 022; [ -z \"$1\" ] || exec <\"$1\"; [ -z \"$2\" ] || exec >\"$2\"; shift 2; exec \"$@\"",
+  spawn.args = {"-c",
+                std::string(run.merge_output ? "exec >&2; " : "") +
+                    "umask 022; [ -z \"$1\" ] || exec <\"$1\"; [ -z \"$2\" ] || exec >\"$2\"; shift 2; exec \"$@\"",
                 "sh", run.stdin_file.string(), run.stdout_file.string()};
   if (run.starts_others) {
     for (std::string& word : containment()) spawn.args.push_back(std::move(word));
+  }
+  if (run.unprivileged && ::geteuid() == 0) {
+    const std::string setpriv = find_tool(kSetpriv.program);
+    if (setpriv.empty()) return missing_tools(kSetpriv.program, kSetpriv.package);
+    spawn.args.insert(spawn.args.end(), {setpriv, "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs",
+                                         "--bounding-set=-all", "--inh-caps=-all", "--"});
+    spawn.empty_network = true;
   }
   spawn.args.push_back(program);
   spawn.args.insert(spawn.args.end(), run.args.begin(), run.args.end());

@@ -34,6 +34,7 @@ inline constexpr Tool kGzip{"gzip", "gzip"};
 inline constexpr Tool kXz{"xz", "xz-utils"};
 inline constexpr Tool kLz4{"lz4", "lz4"};
 inline constexpr Tool kZstd{"zstd", "zstd"};
+inline constexpr Tool kSetpriv{"setpriv", "util-linux"};
 
 // All that are missing at once. Error: unsupported "tool_missing", the remedy names the packages.
 base::Status require_tools(std::initializer_list<Tool> tools);
@@ -48,6 +49,9 @@ struct ToolRun {
   // The program starts others, or mounts. They then live in mount and PID namespaces of their own where permitted, so
   // that all of it goes when the calling process is killed.
   bool starts_others = false;
+  // Run by root, the program gets the ids of "nobody", no capabilities and no network. It must be able to reach `cwd`.
+  bool unprivileged = false;
+  bool merge_output = false;                           // stdout goes where stderr does
   std::function<void(std::string_view line)> on_line;  // of stderr
 };
 // Runs it to its end with umask 022; it dies with the calling thread. BLOCKS. Answers its standard output.

@@ -13,9 +13,11 @@ namespace {
 
 constexpr const char* kHelp = R"(usage: sandforged image COMMAND [--image-dir DIR]
 
-  build [NAME] [--recipe FILE] [--force]
+  build [NAME] [--recipe FILE] [--kernel stock|built] [--force]
       build an image (default: "default", by the built-in recipe); does
-      nothing when the store has it already
+      nothing when the store has it already. A built kernel is compiled from
+      the distribution's source with Sandforge's small configuration: it
+      starts several times faster than the stock one
   import NAME ROOT [--kernel FILE]
       take a root file system (directory, tar or OCI layout) as image NAME;
       without --kernel, kernel and modules of image "default" are used
@@ -102,7 +104,8 @@ int image(const Words& words) {
   Progress progress(isatty(STDERR_FILENO) == 1);
   Images images(
       {args.text("--image-dir"), args.text("--helper-dir"),
-       [&](std::string_view step, std::uint64_t done, std::uint64_t total) { progress.report(step, done, total); }});
+       [&](std::string_view step, std::uint64_t done, std::uint64_t total) { progress.report(step, done, total); },
+       command == "build" ? args.text("--kernel") : std::string()});
   struct EndOfLine {
     Progress& progress;
     ~EndOfLine() { progress.end(); }

@@ -28,7 +28,7 @@ CHECK(sizeof(sandforge_exec_result) == 104);
 CHECK(sizeof(sandforge_file_info) == 72);
 CHECK(sizeof(sandforge_buffer) == 24);
 CHECK(sizeof(sandforge_image_info) == 80);
-CHECK(sizeof(sandforge_image_options) == 40);
+CHECK(sizeof(sandforge_image_options) == 48);
 #endif
 
 int main(void) {

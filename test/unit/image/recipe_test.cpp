@@ -75,6 +75,22 @@ TEST_CASE("a recipe's digest is that of its content, not of its spelling") {
   CHECK(digest_of(parsed(std::string(kSmall) + "[[symlink]]\npath = \"/a\"\ntarget = \"b\"\n")) != digest);
 }
 
+TEST_CASE(
+    "a recipe has a stock kernel unless it says otherwise, and its digest is then what it was without the choice") {
+  const Recipe stock = parsed(kSmall);
+  CHECK(stock.kernel == KernelKind::Stock);
+  CHECK(digest_of(parsed(std::string(kSmall) + "kernel = \"stock\"\nkernel_source = \"x\"\n")) == digest_of(stock));
+  const std::string built = std::string(kSmall) + "kernel = \"built\"\n";
+  CHECK(message_of(built).starts_with("r: line 1, column 1: \"kernel_source\" is missing"));
+  const Recipe recipe = parsed(built + "kernel_source = \"linux-source-6.1\"\n");
+  CHECK(recipe.kernel == KernelKind::Built);
+  CHECK(digest_of(recipe) != digest_of(stock));
+  CHECK(digest_of(parsed(built + "kernel_source = \"linux-source\"\n")) != digest_of(recipe));
+  message_of(std::string(kSmall) + "kernel = \"given\"\n");
+  message_of(std::string(kSmall) + "kernel_source = \"-o\"\n");
+  CHECK(parsed(std::string(default_recipe_text())).kernel_source == "linux-source-6.1");
+}
+
 TEST_CASE("the finishing script writes the recipe's files with any bytes, replacing links") {
   test::Scratch scratch;
   Recipe recipe = parsed(kSmall);

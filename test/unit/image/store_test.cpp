@@ -161,6 +161,66 @@ TEST_CASE("a part that went away before its image was put is an error, and the o
   CHECK(store.inspect("a"));
 }
 
+TEST_CASE("a kernel that was built is kept by its key until no image is of it") {
+  Scratch scratch;
+  Store store = open_store(scratch);
+  const std::string key = sha256_of("key"), other = sha256_of("other");
+  REQUIRE(store.keep_kernel(key, scratch.write("built", "vmlinux")));
+  CHECK_FALSE(store.take_kernel(other, scratch / "taken").value());
+  REQUIRE(store.take_kernel(key, scratch / "taken").value());
+  CHECK(test::slurp(scratch / "taken") == "vmlinux");
+
+  Manifest manifest = named("small");
+  manifest.kernel_kind = KernelKind::Built;
+  manifest.kernel_build = key;
+  REQUIRE(store.put(
+      manifest,
+      {.kernel = scratch / "taken", .modules = scratch.write("m", "modules"), .root = scratch.write("r", "root")}));
+  CHECK(test::slurp(store.resolve("small").value().kernel) == "vmlinux");
+  CHECK(store.manifest("small").value().kernel_build == key);
+  put(store, scratch, "default");
+  CHECK(store.take_kernel(key, scratch / "again").value());
+  REQUIRE(store.remove("small"));
+  CHECK_FALSE(store.take_kernel(key, scratch / "never").value());
+}
+
+TEST_CASE("a kept kernel that was damaged is not taken, and gives way to a new one") {
+  Scratch scratch;
+  Store store = open_store(scratch);
+  const std::string key = sha256_of("key");
+  REQUIRE(store.keep_kernel(key, scratch.write("built", "vmlinux")));
+  for (const auto& entry : test::fs::directory_iterator(store.dir() / "kernels")) {
+    test::fs::permissions(entry.path(), test::fs::perms::owner_all);
+    std::ofstream(entry.path(), std::ios::binary) << "vmlinuz";
+  }
+  CHECK_FALSE(store.take_kernel(key, scratch / "taken").value());
+  test::fs::remove(scratch / "built");
+  REQUIRE(store.keep_kernel(key, scratch.write("built", "vmlinux")));
+  CHECK(store.take_kernel(key, scratch / "taken").value());
+}
+
+TEST_CASE("a manifest tells the kind of its kernel; one from before there was a choice has a stock one") {
+  Manifest manifest = named("small");
+  for (Blob* blob : {&manifest.kernel, &manifest.modules, &manifest.root}) *blob = {sha256_of("x"), 1};
+  const std::string stock = to_toml(manifest);
+  CHECK(stock.find("\nkernel_kind = \"stock\"\n") != std::string::npos);
+  std::string old = stock;
+  old.erase(old.find("kernel_kind"), std::string_view("kernel_kind = \"stock\"\n").size());
+  CHECK(parse_manifest(old).value().kernel_kind == KernelKind::Stock);
+
+  const std::string digest = digest_of(manifest);
+  manifest.kernel_kind = KernelKind::Built;
+  CHECK_FALSE(parse_manifest(to_toml(manifest)));
+  manifest.kernel_build = sha256_of("key");
+  const auto back = parse_manifest(to_toml(manifest));
+  REQUIRE(back);
+  CHECK(back.value().kernel_kind == KernelKind::Built);
+  CHECK(back.value().kernel_build == manifest.kernel_build);
+  CHECK(digest_of(manifest) == digest);  // content alone
+  manifest.kernel_kind = KernelKind::Given;
+  CHECK_FALSE(parse_manifest(to_toml(manifest)));
+}
+
 TEST_CASE("temporary directories go with their object, and those of killed processes at the next one") {
   Scratch scratch;
   const Store store = open_store(scratch);
