@@ -3,6 +3,7 @@
 # Installs the Debian packages that a task needs: setup.sh GROUP...
 #   build  compile the library, the daemon and the guest agent
 #   image  build the guest image
+#   kernel build an image with a kernel of our own (image build --kernel built)
 #   run    run sandboxes and the Python SDK's examples
 #   test   all of these, and what else test/run.sh uses
 # Quick and silent when all are there: then neither apt-get nor the network is touched.
@@ -17,18 +18,22 @@ packages_of() {
     image)
       echo mmdebstrap erofs-utils e2fsprogs kmod cpio xz-utils lz4 zstd gpg ca-certificates
       ;;
+    kernel)
+      packages_of image
+      echo gcc libc6-dev make binutils flex bison bc perl-base libelf-dev
+      ;;
     run)
       echo qemu-system-x86 e2fsprogs python3-venv ca-certificates curl
       ;;
     test)
       packages_of build
-      packages_of image
+      packages_of kernel
       packages_of run
       echo doctest-dev ccache clang clang-format clang-tidy libclang-rt-14-dev \
         llvm-14 abigail-tools strace git shellcheck busybox-static
       ;;
     *)
-      echo "setup.sh: unknown group '$1'; there are build, image, run and test" >&2
+      echo "setup.sh: unknown group '$1'; there are build, image, kernel, run and test" >&2
       return 2
       ;;
   esac

@@ -185,6 +185,18 @@ def suites(full: bool) -> list[Suite]:
     ]
     for example in ("quickstart-c", "quickstart-cpp", "exec", "files", "streaming", "streaming-c"):
         table.append(Suite(f"example-{example}", [str(BUILD / "examples" / example)], 120, env=own_state))
+    if full:
+        # The kernel of our own, in a store of its own: built, then everything that the stock one passes.
+        own_images = {"SANDFORGE_IMAGE_DIR": str(BUILD / "test-images-built")}
+        boots = [python, "test/integration/boot_series.py", "100", "--build", str(BUILD)]
+        table += [
+            Suite("kernel-build", [daemon, "image", "build", "--kernel", "built"], 3600, env=own_images),
+            Suite("kernel-built-conformance-linux-qemu", [str(BUILD / conformance), "--backend=linux-qemu"], 1200,
+                  "doctest", own_images),
+            Suite("kernel-built-conformance-linux-kvm", [python, "test/kvm/run.py", "conformance", str(BUILD)], 1800,
+                  "doctest", own_images),
+            Suite("kernel-built-boots", boots, 3600, "plain", own_images),
+        ]
     table += [
         Suite("quickstart", ["sh", "examples/quickstart.sh"], 900, "plain"),
         Suite("boots", [python, "test/integration/boot_series.py", "100" if full else "10", "--build", str(BUILD)],
