@@ -8,12 +8,10 @@
 #include <sys/timerfd.h>
 #include <sys/wait.h>
 
-#include <charconv>
 #include <cstring>
 #include <utility>
 
 #include "agent/clock.hpp"
-#include "agent/small_io.hpp"
 #include "agent/syscalls.hpp"
 
 namespace sandforge::agent {
@@ -24,19 +22,6 @@ namespace {
 constexpr int kExitTimeout = 124, kExitNotFound = 127, kExitCannotRun = 126, kExitSignalBase = 128;
 // A killed process is gone at once unless it sleeps in the kernel where even SIGKILL waits (a dead network mount).
 constexpr std::uint64_t kDeathGraceMs = 10'000;
-
-// The pid behind a pidfd, in the agent's namespace; 0 when it is gone.
-std::uint32_t pid_of(int pidfd) {
-  const std::string path = "/proc/self/fdinfo/" + std::to_string(pidfd);
-  const auto text = read_small_file(AT_FDCWD, path.c_str(), 1024);
-  if (!text) return 0;
-  const std::size_t at = text.value().find("Pid:\t");
-  if (at == std::string::npos) return 0;
-  int pid = 0;
-  const char* const digits = text.value().data() + at + 5;
-  std::from_chars(digits, text.value().data() + text.value().size(), pid);
-  return pid > 0 ? static_cast<std::uint32_t>(pid) : 0;
-}
 
 base::Status open_pipe(base::UniqueFd& agent_end, base::UniqueFd& child_end, bool to_child) {
   int ends[2];
@@ -125,6 +110,8 @@ base::Status Task::open_pipes(Pipes& pipes) {
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return base::os_error("socketpair");
   report_.reset(ends[0]);
   pipes.report_child.reset(ends[1]);
+  const int on = 1;  // whom a report is about: ChildReport::Kind::Started
+  if (::setsockopt(ends[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) != 0) return base::os_error("setsockopt");
   return {};
 }
 
@@ -197,7 +184,7 @@ void Task::read_reports() {
   while (report_) {
     ChildReport report{};
     iovec part{&report, sizeof(report)};
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))]{};
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(ucred))]{};
     msghdr message{};
     message.msg_iov = &part;
     message.msg_iovlen = 1;
@@ -207,37 +194,40 @@ void Task::read_reports() {
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && errno == EAGAIN) return;
     base::UniqueFd passed;
-    if (const cmsghdr* header = n > 0 ? CMSG_FIRSTHDR(&message) : nullptr;
-        header != nullptr && header->cmsg_type == SCM_RIGHTS) {
+    ucred sender{};
+    for (cmsghdr* header = n > 0 ? CMSG_FIRSTHDR(&message) : nullptr; header != nullptr;
+         header = CMSG_NXTHDR(&message, header)) {
+      if (header->cmsg_type == SCM_CREDENTIALS) std::memcpy(&sender, CMSG_DATA(header), sizeof(sender));
+      if (header->cmsg_type != SCM_RIGHTS) continue;
       int fd = -1;
       std::memcpy(&fd, CMSG_DATA(header), sizeof(fd));
       passed.reset(fd);
     }
     if (n == sizeof(report)) {
-      on_report(report, std::move(passed));
+      on_report(report, std::move(passed), static_cast<std::uint32_t>(sender.pid));
       continue;
     }
     context_.loop.remove(report_.get());
     report_.reset();
     // A process task closes it by execve; a container's first process only by its end.
     const bool container = request_.isolation == wire::TaskIsolation::Container;
-    if (!container && !cause_set_ && !error_) on_started({});
+    if (!container && !cause_set_ && !error_) on_started({}, static_cast<std::uint32_t>(child_));
   }
 }
 
-void Task::on_report(const ChildReport& report, base::UniqueFd pidfd) {
+void Task::on_report(const ChildReport& report, base::UniqueFd pidfd, std::uint32_t pid) {
   switch (report.kind) {
-    case ChildReport::Kind::Started: return on_started(std::move(pidfd));
+    case ChildReport::Kind::Started: return on_started(std::move(pidfd), pid);
     case ChildReport::Kind::Failed: return on_failed(report);
     case ChildReport::Kind::Exited: return main_ended(report.value);
   }
 }
 
-void Task::on_started(base::UniqueFd pidfd) {
+void Task::on_started(base::UniqueFd pidfd, std::uint32_t pid) {
   if (pidfd) pidfd_ = std::move(pidfd);
   if (running_ || abandoned_ || completed_) return;
   running_ = true;
-  stream_.meta(wire::encode(wire::Started{pid_of(pidfd_.get())}));
+  stream_.meta(wire::encode(wire::Started{pid}));
   const auto ended = [weak = weak_from_this()] {
     if (const auto self = weak.lock()) self->maybe_complete();
   };

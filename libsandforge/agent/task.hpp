@@ -66,8 +66,8 @@ class Task final : public Operation, public std::enable_shared_from_this<Task> {
   base::Status open_pipes(Pipes& pipes);
   base::Status watch_child();
   void read_reports();
-  void on_report(const ChildReport& report, base::UniqueFd pidfd);
-  void on_started(base::UniqueFd pidfd);
+  void on_report(const ChildReport& report, base::UniqueFd pidfd, std::uint32_t pid);
+  void on_started(base::UniqueFd pidfd, std::uint32_t pid);
   void on_failed(const ChildReport& report);
   void on_child_ended(int wait_status);
   void on_timer();

@@ -30,10 +30,10 @@ struct Failure {
 };
 Failure failed(ChildStage stage, int error = errno) noexcept { return {stage, error}; }
 
-void send_report(ChildReport::Kind kind, Failure failure, int value, int pidfd) noexcept {
+void send_report(ChildReport::Kind kind, Failure failure, int value, pid_t pid = 0, int pidfd = -1) noexcept {
   ChildReport report{kind, failure.stage, kind == ChildReport::Kind::Failed ? failure.error : value};
   iovec part{&report, sizeof(report)};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))]{};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(ucred))]{};
   msghdr message{};
   message.msg_iov = &part;
   message.msg_iovlen = 1;
@@ -45,6 +45,14 @@ void send_report(ChildReport::Kind kind, Failure failure, int value, int pidfd) 
     header->cmsg_type = SCM_RIGHTS;
     header->cmsg_len = CMSG_LEN(sizeof(int));
     std::memcpy(CMSG_DATA(header), &pidfd, sizeof(int));
+    // As credentials, so that the kernel tells the agent the number in its own namespace, even when the process is gone
+    // by the time it looks.
+    const ucred credentials{pid, ::geteuid(), ::getegid()};
+    header = CMSG_NXTHDR(&message, header);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_CREDENTIALS;
+    header->cmsg_len = CMSG_LEN(sizeof(ucred));
+    std::memcpy(CMSG_DATA(header), &credentials, sizeof(ucred));
   }
   while (::sendmsg(kReport, &message, MSG_NOSIGNAL) < 0 && errno == EINTR) {
   }
@@ -178,7 +186,7 @@ Failure become_command(const ChildPlan& plan) noexcept {
 [[noreturn]] void run_task_init(const ChildPlan& plan) noexcept {
   int gate[2];
   if (::pipe2(gate, O_CLOEXEC) != 0) {
-    send_report(ChildReport::Kind::Failed, failed(ChildStage::Setup), 0, -1);
+    send_report(ChildReport::Kind::Failed, failed(ChildStage::Setup), 0);
     ::_exit(1);
   }
   int pidfd = -1;
@@ -193,7 +201,7 @@ Failure become_command(const ChildPlan& plan) noexcept {
     ::_exit(127);
   }
   if (main < 0) {
-    send_report(ChildReport::Kind::Failed, failed(ChildStage::Setup), 0, -1);
+    send_report(ChildReport::Kind::Failed, failed(ChildStage::Setup), 0);
     ::_exit(1);
   }
   // The command's pipes are the command's alone: their end must show when it closes them.
@@ -204,16 +212,16 @@ Failure become_command(const ChildPlan& plan) noexcept {
   while ((n = ::read(gate[0], &failure, sizeof(failure))) < 0 && errno == EINTR) {
   }
   if (n > 0) {
-    send_report(ChildReport::Kind::Failed, failure, 0, -1);
+    send_report(ChildReport::Kind::Failed, failure, 0);
     ::_exit(1);
   }
   ::close(gate[0]);
-  send_report(ChildReport::Kind::Started, {}, 0, pidfd);
+  send_report(ChildReport::Kind::Started, {}, 0, main, pidfd);
   ::close(pidfd);
   int status = 0;
   while (::waitpid(-1, &status, 0) != main) {
   }
-  send_report(ChildReport::Kind::Exited, {}, status, -1);
+  send_report(ChildReport::Kind::Exited, {}, status);
   ::_exit(0);
 }
 }  // namespace
@@ -248,7 +256,7 @@ void run_child(const ChildPlan& plan) noexcept {
     if (failure.error == 0) run_task_init(plan);
   }
   if (failure.error == 0) failure = become_command(plan);
-  send_report(ChildReport::Kind::Failed, failure, 0, -1);
+  send_report(ChildReport::Kind::Failed, failure, 0);
   ::_exit(126);
 }
 

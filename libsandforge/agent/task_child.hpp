@@ -42,7 +42,8 @@ enum class ChildStage : std::uint32_t {
 };
 const char* stage_name(ChildStage stage) noexcept;
 
-//   container:  Started (with the main process's pidfd as SCM_RIGHTS), then Exited;  or Failed
+//   container:  Started (with the pidfd of the main process as SCM_RIGHTS, its number as SCM_CREDENTIALS), then Exited;
+//               or Failed
 //   process:    Failed, or the end of the stream when execve succeeded
 struct ChildReport {
   enum class Kind : std::uint32_t { Started, Failed, Exited };

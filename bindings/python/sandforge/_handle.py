@@ -100,7 +100,7 @@ class FilesAPI:
     def read(self, path: str, as_bytes: bool) -> Union[str, bytes]: ...
 
     def read(self, path: str, as_bytes: bool = False) -> Union[str, bytes]:
-        """The whole content of a file of at most 16 MiB, unless the server was told otherwise.
+        """The whole content of a file of at most 16 MiB (the server's default cap).
 
         As text it must be UTF-8, else UnicodeDecodeError; `as_bytes` takes anything.
         """

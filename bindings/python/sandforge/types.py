@@ -134,7 +134,7 @@ class ExecResult(_Answer):
 
     @property
     def truncated(self) -> bool:
-        """True when more was written than the daemon keeps (16 MiB a stream, unless it was told otherwise)."""
+        """True when more was written than the daemon keeps (16 MiB unless told)."""
         return self.details.get("truncated") is True
 
     @staticmethod
