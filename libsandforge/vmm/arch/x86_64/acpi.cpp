@@ -2,6 +2,7 @@
 // SPEC: ACPI 6.4, section 5.2.
 #include "vmm/arch/x86_64/acpi.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -125,11 +126,13 @@ std::string dsdt(const MachineDescription& machine) {
         aml::resources({aml::ports(kSerialPort, kSerialPorts), aml::interrupt(kFirstInterrupt + kSerialLine)});
     devices += device("COM1", "PNP0501", 0, resources);
   }
-  for (std::uint32_t i = 0; i < machine.devices; ++i) {
+  const std::vector<std::uint32_t>& lines = machine.device_lines;
+  for (std::uint32_t i = 0; i < lines.size(); ++i) {
     const auto window = static_cast<std::uint32_t>(kDeviceWindows + i * kPage);
-    const std::uint32_t interrupt = kFirstInterrupt + kFirstDeviceLine + i;
+    const bool shared = std::count(lines.begin(), lines.end(), lines[i]) > 1;
     devices += device(device_name("VR", i), "LNRO0005", i,
-                      aml::resources({aml::memory32(window, std::uint32_t{kPage}), aml::interrupt(interrupt)}));
+                      aml::resources({aml::memory32(window, std::uint32_t{kPage}),
+                                      aml::interrupt(kFirstInterrupt + lines[i], shared)}));
   }
   // 7.4.2: the values of SLP_TYP that mean "off".
   const std::string off = aml::name("\\_S5", aml::package({aml::integer(5), aml::integer(5)}));

@@ -5,14 +5,16 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "vmm/memory/guest_memory.hpp"
 
 namespace sandforge::vmm {
 
 struct MachineDescription {
-  std::uint32_t cpus = 1;     // local APIC identifiers 0, 1, …
-  std::uint32_t devices = 0;  // virtio-mmio windows, from kDeviceWindows on
+  std::uint32_t cpus = 1;  // local APIC identifiers 0, 1, …
+  // The interrupt line of each virtio-mmio window, from kDeviceWindows on. Devices may share one.
+  std::vector<std::uint32_t> device_lines;
   bool serial = true;
 };
 

@@ -84,9 +84,10 @@ Bytes ports(std::uint16_t first, std::uint8_t count) {
          little(count, 1);
 }
 
-Bytes interrupt(std::uint32_t line) {
-  constexpr std::uint32_t kConsumer = 1, kEdge = 2;
-  return little(0x89, 1) + little(6, 2) + little(kConsumer | kEdge, 1) + little(1, 1) + little(line, 4);
+Bytes interrupt(std::uint32_t line, bool shared) {
+  constexpr std::uint32_t kConsumer = 1, kEdge = 2, kShared = 8;
+  return little(0x89, 1) + little(6, 2) + little(kConsumer | kEdge | (shared ? kShared : 0), 1) + little(1, 1) +
+         little(line, 4);
 }
 
 }  // namespace sandforge::vmm::aml

@@ -25,7 +25,7 @@ Bytes scope(std::string_view path, const Bytes& terms);
 Bytes resources(std::initializer_list<Bytes> descriptors);
 Bytes memory32(std::uint32_t address, std::uint32_t bytes);
 Bytes ports(std::uint16_t first, std::uint8_t count);
-// Edge-triggered, active high, not shared.
-Bytes interrupt(std::uint32_t line);
+// Edge-triggered, active high.
+Bytes interrupt(std::uint32_t line, bool shared = false);
 
 }  // namespace sandforge::vmm::aml

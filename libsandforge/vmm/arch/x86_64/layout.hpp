@@ -30,9 +30,9 @@ inline constexpr std::uint64_t kApicWindow = 0x1000;
 inline constexpr std::uint16_t kSerialPort = 0x3f8, kSerialPorts = 8;
 inline constexpr std::uint16_t kPowerPort = 0x600, kPowerPorts = 3;  // sleep control, sleep status, reset
 
-// Pins of the I/O APIC: the serial port's, then one per virtio device, and no other: a guest's kernel looks at each of
-// them some ten times at boot, an exit each. ACPI counts interrupts from kFirstInterrupt on: Linux keeps the numbers
-// below 16 for the devices of old PCs, and gives some of them (0, 2) to nobody.
+// Pins of the I/O APIC: the serial port's, then those of the virtio devices, and no other: a guest's kernel looks at
+// each of them some ten times at boot, an exit each. ACPI counts interrupts from kFirstInterrupt on: Linux keeps the
+// numbers below 16 for the devices of old PCs, and gives some of them (0, 2) to nobody.
 inline constexpr std::uint32_t kSerialLine = 0, kFirstDeviceLine = 1;
 inline constexpr std::uint32_t kFirstInterrupt = 16;
 inline constexpr std::uint32_t kDevicesMax = 15;

@@ -38,7 +38,7 @@ std::string table(const std::string& tables, std::uint64_t address) {
 }  // namespace
 
 TEST_CASE("every ACPI table is reached from the RSDP and adds up to 0") {
-  const std::string tables = vmm::acpi_tables({32, 6, true});
+  const std::string tables = vmm::acpi_tables({32, {1, 2, 3, 4, 5, 6}, true});
   CHECK(tables.substr(0, 8) == "RSD PTR ");
   CHECK(sum(tables.substr(0, 20)) == 0);
   CHECK(sum(tables.substr(0, 36)) == 0);
@@ -57,18 +57,19 @@ TEST_CASE("every ACPI table is reached from the RSDP and adds up to 0") {
 }
 
 TEST_CASE("the device table names each virtio window and its interrupt") {
-  const std::string tables = vmm::acpi_tables({1, 3, false});
-  for (std::uint32_t i = 0; i < 3; ++i) {
+  const std::string tables = vmm::acpi_tables({1, {1, 2, 4, 4}, false});
+  for (std::uint32_t i = 0; i < 4; ++i) {
     const auto window = static_cast<std::uint32_t>(vmm::kDeviceWindows + i * 0x1000);
     const std::string memory = vmm::aml::memory32(window, 0x1000);
-    const std::string line = vmm::aml::interrupt(vmm::kFirstInterrupt + vmm::kFirstDeviceLine + i);
+    const bool shared = i >= 2;
+    const std::string line = vmm::aml::interrupt(vmm::kFirstInterrupt + (shared ? 4 : i + 1), shared);
     CHECK(tables.find(memory + line) != std::string::npos);
   }
   CHECK(tables.find("COM1") == std::string::npos);
 }
 
 TEST_CASE("the device of the generation id is found by its compatible identifier and tells where the 16 bytes lie") {
-  const std::string tables = vmm::acpi_tables({1, 0, false});
+  const std::string tables = vmm::acpi_tables({1, {}, false});
   using namespace vmm::aml;
   CHECK(tables.find(name("_CID", text("VM_Gen_Counter"))) != std::string::npos);
   CHECK(tables.find(name("ADDR", package({integer(vmm::kGenerationId), integer(0)}))) != std::string::npos);
