@@ -147,6 +147,45 @@ echo "report: freed"; $b sleep 30; $b poweroff -f""", self.paths["modules"])
         self.assertGreater(resident["filled"], 64 << 10)
         self.assertLess(resident["freed"], resident["filled"] - (48 << 10), resident)
 
+    def ask(self, monitor: launch.Monitor, kind: int, value: int = 0) -> tuple[int, ...]:
+        """One request of the control protocol; libsandforge/vmm/monitor/control.hpp has the layout."""
+        monitor.control.settimeout(30)
+        monitor.control.send(struct.pack("<HIQ", kind, 7, value))
+        while True:
+            answer = struct.unpack("<HIHQBQQQQ", monitor.control.recv(256))
+            if answer[1] == 7:
+                return answer
+
+    def test_balloon_takes_what_the_owner_asks_for_and_gives_it_back(self) -> None:
+        status_kind, target_kind, wanted = 1, 4, 64 << 20
+        launch.make_initrd(self.initrd, LOAD_MODULES + """
+free() { echo "report: $1 $($b awk '/MemFree/ {print $2}' /proc/meminfo)"; }
+free before; $b sleep 15; free inflated; $b sleep 15; free after; $b sleep 30; $b poweroff -f""", self.paths["modules"])
+        answers: dict[str, tuple[int, ...]] = {}
+        done = threading.Event()
+
+        def look(line: str) -> None:
+            word = line.split()[1] if line.startswith("report: ") else ""
+            if word:
+                answers[word] = self.ask(monitor, status_kind)
+            if word in ("before", "inflated"):
+                self.ask(monitor, target_kind, wanted if word == "before" else 0)
+            if word == "after":
+                done.set()
+
+        monitor = self.start(append="quiet", on_line=look)
+        self.assertTrue(done.wait(120), "\n".join(monitor.lines))
+        monitor.process.kill()
+        monitor.wait(30)
+        log = "\n".join(monitor.lines)
+        given = {word: answer[7] for word, answer in answers.items()}
+        self.assertEqual(given, {"before": 0, "inflated": wanted, "after": 0})
+        self.assertGreaterEqual(answers["inflated"][8], wanted)  # bytes released
+        free = {word: int(self.report(log, word)) for word in given}
+        self.assertLess(free["inflated"], free["before"] - (56 << 10))
+        self.assertGreater(free["after"], free["before"] - (8 << 10))
+        self.assertNotRegex(log, r"WARNING|BUG:|Oops|Call Trace")
+
     def layer_map(self, name: str) -> Path:
         """The map of an empty layer of the private disk; libsandforge/vmm/storage/block_map.hpp has the layout."""
         size = self.disk.stat().st_size
