@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Fuzz target: virtio-blk. Requests of any shape are held against a model of the disk; between them the driver does
-// what drivers must not. A read-only disk never changes.
+// what drivers must not. The disk is one file or has layers; a read-only disk never changes, nor does a lower layer.
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -14,15 +15,59 @@ using namespace sandforge::vmm;
 using namespace sandforge::vmm::test;
 
 constexpr std::size_t kDisk = 64 * 1024, kSector = 512;
-constexpr std::uint32_t kIn = 0, kOut = 1, kFlush = 4, kGetId = 8, kDiscard = 11;
+constexpr std::uint32_t kIn = 0, kOut = 1, kFlush = 4, kGetId = 8, kDiscard = 11, kWriteZeroes = 13;
 constexpr int kOk = 0, kIoError = 1, kUnsupported = 2;
 constexpr std::uint64_t kReadableAt = FakeDriver::kBuffers, kWritableAt = FakeDriver::kBuffers + 0x20000;
 
-std::string content_of(int file) {
-  std::string out(kDisk, '\0');
-  must(::pread(file, out.data(), out.size(), 0) == static_cast<ssize_t>(out.size()));
+base::UniqueFd make_file(std::size_t bytes, const std::string& content) {
+  base::UniqueFd file(::memfd_create("disk", MFD_CLOEXEC));
+  must(::ftruncate(file.get(), static_cast<off_t>(bytes)) == 0);
+  must(::pwrite(file.get(), content.data(), content.size(), 0) == static_cast<ssize_t>(content.size()));
+  return file;
+}
+base::UniqueFd reopen(const base::UniqueFd& file, int flags) {
+  return base::UniqueFd(::open(("/proc/self/fd/" + std::to_string(file.get())).c_str(), flags | O_CLOEXEC));
+}
+std::string read_file(const base::UniqueFd& file, std::size_t bytes) {
+  std::string out(bytes, '\0');
+  must(::pread(file.get(), out.data(), out.size(), 0) == static_cast<ssize_t>(out.size()));
   return out;
 }
+
+// The files of a disk, looked at from outside.
+struct Files {
+  bool read_only = false, layered = false;
+  base::UniqueFd top, map, bottom;
+
+  Files(bool no_writes, bool layers) : read_only(no_writes), layered(layers && !no_writes) {
+    top = make_file(kDisk, {});
+    if (!layered) return;
+    map = make_file(BlockMap::file_bytes(kDisk), BlockMap::header(kDisk));
+    bottom = make_file(kDisk, std::string(kDisk, 'b'));
+  }
+  std::unique_ptr<Device> device() const {
+    std::vector<DiskLayer> layers;
+    layers.push_back({reopen(top, read_only ? O_RDONLY : O_RDWR), layered ? reopen(map, O_RDWR) : base::UniqueFd()});
+    if (layered) layers.push_back({reopen(bottom, O_RDONLY), {}});
+    auto disk = Disk::open(std::move(layers), kDisk, read_only);
+    must(static_cast<bool>(disk));
+    return std::make_unique<Block>(std::move(disk).value(), "fuzz");
+  }
+  std::string content() const {
+    std::string out = read_file(top, kDisk);
+    if (!layered) return out;
+    const std::string held = read_file(map, BlockMap::file_bytes(kDisk)).substr(kDiskBlock);
+    for (std::size_t block = 0; block < kDisk / kDiskBlock; ++block) {
+      const bool here = (static_cast<unsigned char>(held[block / 8]) >> (block % 8) & 1) != 0;
+      if (!here) out.replace(block * kDiskBlock, kDiskBlock, kDiskBlock, 'b');
+    }
+    return out;
+  }
+  void check_untouched() const {
+    if (read_only) must(read_file(top, kDisk) == std::string(kDisk, '\0'));
+    if (layered) must(read_file(bottom, kDisk) == std::string(kDisk, 'b'));
+  }
+};
 
 struct Request {
   std::uint32_t type = 0;
@@ -33,17 +78,17 @@ struct Request {
 
 Request request_of(ScriptReader& in) {
   Request request;
-  const std::uint32_t kinds[] = {kIn, kOut, kOut, kFlush, kGetId, kDiscard, in.take<std::uint32_t>()};
-  request.type = kinds[in.below(7)];
+  const std::uint32_t kinds[] = {kIn, kOut, kOut, kFlush, kGetId, kDiscard, kWriteZeroes, in.take<std::uint32_t>()};
+  request.type = kinds[in.below(8)];
   const std::uint32_t where = in.below(8);
   request.sector = where < 6 ? in.below(140) : where == 6 ? in.take<std::uint64_t>() : (1ull << 55) + in.below(140);
   request.data.assign(in.below(4) * kSector + (in.below(8) == 7 ? in.below(255) : 0), static_cast<char>(in.below(256)));
   request.room = in.below(8) * static_cast<std::uint32_t>(kSector) + (in.below(8) == 7 ? in.below(255) : 0);
-  if (request.type == kDiscard) {
+  if (request.type == kDiscard || request.type == kWriteZeroes) {
     request.data.clear();
     for (std::uint32_t i = in.below(4); i > 0; --i) {
       const std::uint64_t sector = in.below(140);
-      const std::uint32_t rest[2] = {in.below(20), in.below(16) == 15 ? 1u : 0u};
+      const std::uint32_t rest[2] = {in.below(20), in.below(16) < 12 ? 0u : in.below(4)};
       request.data.append(reinterpret_cast<const char*>(&sector), sizeof sector);  // SAFETY: bytes of integers
       request.data.append(reinterpret_cast<const char*>(rest), sizeof rest);
     }
@@ -56,27 +101,35 @@ bool fits(std::uint64_t sector, std::uint64_t bytes) {
 }
 
 // What the request gives, and what it makes of the disk.
-int expected(const Request& request, bool read_only, std::string& disk) {
+int expected(const Request& request, const Files& files, std::string& disk) {
   switch (request.type) {
     case kIn: return fits(request.sector, request.room) ? kOk : kIoError;
     case kOut:
-      if (read_only || !fits(request.sector, request.data.size())) return kIoError;
+      if (files.read_only || !fits(request.sector, request.data.size())) return kIoError;
       disk.replace(request.sector * kSector, request.data.size(), request.data);
       return kOk;
     case kFlush: return kOk;
     case kGetId: return request.room >= 20 ? kOk : kIoError;
-    case kDiscard: break;
+    case kDiscard:
+    case kWriteZeroes: break;
     default: return kUnsupported;
   }
-  if (read_only || request.data.empty()) return kIoError;
+  const bool zero = request.type == kWriteZeroes;
+  if (files.read_only) return zero ? kUnsupported : kIoError;
+  if (request.data.empty() || (zero && request.data.size() > 16)) return kIoError;
   for (std::size_t at = 0; at < request.data.size(); at += 16) {
     std::uint64_t sector = 0;
     std::uint32_t rest[2];
     std::memcpy(&sector, request.data.data() + at, 8);
     std::memcpy(rest, request.data.data() + at + 8, 8);
-    if (rest[1] != 0) return kUnsupported;
+    if ((rest[1] & ~(zero ? 1u : 0u)) != 0) return kUnsupported;
     if (!fits(sector, rest[0] * kSector)) return kIoError;
-    disk.replace(sector * kSector, rest[0] * kSector, rest[0] * kSector, '\0');
+    std::size_t start = sector * kSector, end = start + rest[0] * kSector;
+    if (files.layered && !zero) {  // whole blocks only
+      start = (start + kDiskBlock - 1) / kDiskBlock * kDiskBlock;
+      end = end / kDiskBlock * kDiskBlock;
+    }
+    if (start < end) disk.replace(start, end - start, end - start, '\0');
   }
   return kOk;
 }
@@ -94,13 +147,13 @@ void cut(std::vector<RawDescriptor>& out, std::uint64_t address, std::uint64_t b
   }
 }
 
-void serve(ScriptedDevice& scripted, int file, bool read_only, ScriptReader& in) {
+void serve(ScriptedDevice& scripted, const Files& files, ScriptReader& in) {
   FakeDriver& driver = scripted.driver;
   const Request request = request_of(in);
   must(driver.start(scripted.transport));
-  std::string model = content_of(file);
+  std::string model = files.content();
   const std::string before = model;
-  const int status = expected(request, read_only, model);
+  const int status = expected(request, files, model);
 
   const std::uint32_t head[] = {request.type, 0};
   std::string readable(reinterpret_cast<const char*>(head), sizeof head);  // SAFETY: bytes of integers
@@ -120,7 +173,7 @@ void serve(ScriptedDevice& scripted, int file, bool read_only, ScriptReader& in)
   must(!scripted.transport.needs_reset() && driver.used_index(0) == 1);
   const int got = driver.get<std::uint8_t>(GuestAddress{kWritableAt + request.room});
   must(got == status);
-  must(content_of(file) == model);
+  must(files.content() == model);
   if (request.type == kIn && got == kOk) {
     std::string data(request.room, '\0');
     must(driver.memory().read(GuestAddress{kWritableAt}, std::as_writable_bytes(std::span(data))));
@@ -132,28 +185,22 @@ void serve(ScriptedDevice& scripted, int file, bool read_only, ScriptReader& in)
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   ScriptReader in(data, size);
-  const bool read_only = in.below(2) != 0;
-  BlockOptions options;
-  options.file.reset(::memfd_create("disk", MFD_CLOEXEC));
-  options.bytes = kDisk;
-  options.read_only = read_only;
-  options.serial = "fuzz";
-  const int file = options.file.get();
-  must(::ftruncate(file, kDisk) == 0);
-  ScriptedDevice scripted(std::make_unique<Block>(std::move(options)));
+  const std::uint32_t kind = in.below(4);
+  const Files files(kind == 0, kind > 1);
+  ScriptedDevice scripted(files.device());
   while (!in.done()) {
     const std::uint32_t what = in.below(16);
     if (what < ScriptedDevice::kSteps) {
       scripted.step(what, in);
     } else if (what == 8) {  // the file is cut under it, and restored: nothing breaks
-      must(::ftruncate(file, in.take<std::uint16_t>()) == 0);
+      must(files.read_only || ::ftruncate(files.top.get(), in.take<std::uint16_t>()) == 0);
       scripted.step(6, in);
-      must(::ftruncate(file, kDisk) == 0);
+      must(::ftruncate(files.top.get(), kDisk) == 0);
     } else {
-      serve(scripted, file, read_only, in);
+      serve(scripted, files, in);
     }
   }
-  if (read_only) must(content_of(file) == std::string(kDisk, '\0'));
+  files.check_untouched();
   scripted.come_back();
   return 0;
 }
