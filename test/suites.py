@@ -177,6 +177,8 @@ def suites(full: bool) -> list[Suite]:
         Suite("conformance-linux-qemu", [str(BUILD / conformance), "--backend=linux-qemu"], 1200, "doctest"),
         # These run in the lab's nested guest where this machine has no /dev/kvm.
         Suite("kvm-boot", [python, "test/kvm/run.py", "boot", str(BUILD)], 1200, "unittest"),
+        Suite("kvm-hostile", [python, "test/kvm/run.py", "hostile", str(BUILD)], 600, "unittest"),
+        Suite("kvm-jail", [python, "test/kvm/run.py", "jail", str(BUILD)], 1200, "unittest"),
         Suite("kvm-workers", [python, "test/kvm/run.py", "workers", str(BUILD)], 1200, "doctest"),
         Suite("conformance-linux-kvm", [python, "test/kvm/run.py", "conformance", str(BUILD)], 1800, "doctest"),
         Suite("confinement-linux-qemu", [python, "test/integration/confinement_test.py", daemon], 120, "unittest"),

@@ -25,14 +25,18 @@ def program() -> str:
 
 
 class Daemon:
-    """One `sandforged serve` with a state directory of its own."""
+    """One `sandforged serve` with a state directory of its own, run by `user` with `groups` where that is said."""
 
-    def __init__(self, *flags: str, listen: str = "127.0.0.1:0") -> None:
+    def __init__(self, *flags: str, listen: str = "127.0.0.1:0", user: Optional[int] = None,
+                 groups: Optional[List[int]] = None) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="sandforge-http-"))
+        if user is not None:
+            os.chown(self.directory, user, user)
         self.log = open(self.directory / "log", "w+b")
         self.process = subprocess.Popen(
             [program(), "serve", "--listen", listen, "--state-dir", str(self.directory / "state"), *flags],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log)
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log, user=user, group=user,
+            extra_groups=groups)
         assert self.process.stdout is not None
         line = self.process.stdout.readline().decode()
         if not line.startswith("READY listening="):

@@ -31,10 +31,11 @@ def image_paths(directory: Path, name: str = "default") -> dict[str, Path]:
 
 
 class Monitor:
-    """A running sandforge-vmm. Its log is collected by a thread."""
+    """A running sandforge-vmm. Its log is collected by a thread; with `read_log` false, only after its end."""
 
     def __init__(self, program: str, packet: bytes, kernel: str, initrd: str, root: str, disk: str,
-                 kvm: str = "/dev/kvm", on_line=None, layers: Sequence[tuple[str, str]] = ()) -> None:
+                 kvm: str = "/dev/kvm", on_line=None, layers: Sequence[tuple[str, str]] = (),
+                 read_log: bool = True) -> None:
         """`layers` lie below the disk, from the top down: the map of the layer above, and the layer's file."""
         self.folder = tempfile.TemporaryDirectory(prefix="sandforge-kvm-")
         agent = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -43,6 +44,8 @@ class Monitor:
         ours, control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.send(packet)
         log_read, log_write = os.pipe()
+        if not read_log:
+            os.set_blocking(log_write, False)  # as the backend does
         opened = [os.open(kvm, os.O_RDWR), os.open(kernel, os.O_RDONLY), os.open(initrd, os.O_RDONLY),
                   os.open(root, os.O_RDONLY), os.open(disk, os.O_RDWR)]
         for index, (above, file) in enumerate(layers):
@@ -69,7 +72,8 @@ class Monitor:
         self.lines: list[str] = []
         self._on_line = on_line
         self._reader = threading.Thread(target=self._read, args=(log_read,), daemon=True)
-        self._reader.start()
+        if read_log:
+            self._reader.start()
 
     @property
     def agent_path(self) -> str:
@@ -91,6 +95,8 @@ class Monitor:
             self.process.kill()
             self.process.wait()
             raise
+        if not self._reader.ident:  # read_log=False: what the pipe has kept
+            self._reader.start()
         self._reader.join(10)
         self.control.close()
         self.folder.cleanup()

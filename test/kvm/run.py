@@ -90,6 +90,10 @@ def main() -> int:
         tests = folder / "tests"
         shutil.copytree(ROOT / "test/kvm", tests)
         shutil.copy(ROOT / "test/integration/http_harness.py", tests)
+        if suite == "hostile":
+            built = tests / "hostile/built"
+            built.mkdir()
+            subprocess.run([sys.executable, str(tests / "hostile/build.py"), str(built)], check=True)
         if has_kvm():
             return subprocess.run(command(suite, programs, images, tests)).returncode
         if images.exists() and not visible(images):

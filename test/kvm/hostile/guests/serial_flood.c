@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+// Talks on when what it says fits nowhere any more: a pipe holds 64 KiB.
+#include "../guest.h"
+
+static char text[4096];
+
+void guest_main(void) {
+  begin();
+  for (uint32_t i = 0; i < sizeof text; ++i) text[i] = i % 64 == 63 ? '\n' : 'x';
+  for (uint32_t i = 0; i < 17; ++i) out_string(SERIAL, text, sizeof text);
+  finish();
+}
+
+void ap_main(void) {}
