@@ -10,6 +10,9 @@
 namespace sandforge::vmm {
 namespace {
 
+constexpr std::uint64_t kHugePage = 2ull << 20;
+constexpr int kPopulateWrite = 23;  // MADV_POPULATE_WRITE, which older headers lack
+
 std::vector<MemoryRegion> pieces(std::byte* host, std::uint64_t bytes) {
   const std::uint64_t low = std::min(bytes, kDeviceHoleStart);
   std::vector<MemoryRegion> regions{{GuestAddress{0}, low, host}};
@@ -23,8 +26,8 @@ base::Error not_ram() {
 
 }  // namespace
 
-GuestRam::GuestRam(std::byte* mapping, std::uint64_t mapped, std::uint64_t bytes)
-    : mapping_(mapping), mapped_(mapped), memory_(pieces(mapping + kPage, bytes)) {}
+GuestRam::GuestRam(std::byte* mapping, std::uint64_t mapped, std::byte* ram, std::uint64_t bytes)
+    : mapping_(mapping), mapped_(mapped), memory_(pieces(ram, bytes)) {}
 
 GuestRam::GuestRam(GuestRam&& other) noexcept
     : mapping_(std::exchange(other.mapping_, nullptr)), mapped_(other.mapped_), memory_(other.memory_) {}
@@ -37,13 +40,17 @@ base::Result<GuestRam> GuestRam::create(std::uint64_t bytes) {
   if (bytes == 0 || bytes % kPage != 0 || bytes > UINT64_MAX / 2) {
     return base::make_error(base::Code::InvalidArgument, {}, "guest memory must be a multiple of a page");
   }
-  const std::uint64_t mapped = bytes + 2 * kPage;
+  // Room to begin on a border of huge pages: the host then backs the guest with them where it is allowed to.
+  const std::uint64_t mapped = bytes + kHugePage + kPage;
   // Not reserved: the engine decides about overcommitment, and a guest rarely touches all it has.
   void* at = ::mmap(nullptr, mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (at == MAP_FAILED) return base::os_error("reserve the guest's memory");
   auto* mapping = static_cast<std::byte*>(at);
-  GuestRam ram(mapping, mapped, bytes);
-  if (::mprotect(mapping + kPage, bytes, PROT_READ | PROT_WRITE) != 0) return base::os_error("open the guest's memory");
+  const std::uint64_t past = reinterpret_cast<std::uintptr_t>(mapping) % kHugePage;
+  std::byte* start = mapping + (kHugePage - past);  // at least one page in: mappings are page-aligned
+  GuestRam ram(mapping, mapped, start, bytes);
+  if (::mprotect(start, bytes, PROT_READ | PROT_WRITE) != 0) return base::os_error("open the guest's memory");
+  (void)::madvise(start, bytes, MADV_HUGEPAGE);
   // Not for children (there are none) and not in a core file.
   (void)::madvise(mapping, mapped, MADV_DONTFORK);
   (void)::madvise(mapping, mapped, MADV_DONTDUMP);
@@ -72,6 +79,19 @@ base::Status GuestRam::place_file(GuestAddress address, int fd, std::uint64_t of
     mapped += static_cast<std::uint64_t>(n);
   }
   return {};
+}
+
+void GuestRam::make_private(GuestAddress address, std::uint64_t bytes) {
+  const std::uint64_t start = (address.value + kPage - 1) / kPage * kPage,
+                      end = (address.value + bytes) / kPage * kPage;
+  iovec range{};
+  if (start >= end || !memory_.io_range(GuestAddress{start}, end - start, range)) return;
+  // In steps: each holds the lock of the address space, which a starting vCPU thread needs for its allocator.
+  constexpr std::size_t kStep = 256 * 1024;
+  for (std::size_t at = 0; at < range.iov_len; at += kStep) {
+    std::byte* from = static_cast<std::byte*>(range.iov_base) + at;
+    if (::madvise(from, std::min(kStep, range.iov_len - at), kPopulateWrite) != 0) return;
+  }
 }
 
 }  // namespace sandforge::vmm

@@ -31,11 +31,14 @@ class GuestRam {
   // elsewhere. The file must not become shorter while the guest lives: a touch beyond its end kills the monitor.
   // Errors: invalid_argument when the range is not RAM, corrupt when the file is too short.
   base::Status place_file(GuestAddress address, int fd, std::uint64_t offset, std::uint64_t bytes);
+  // Gives the whole pages within a range that was placed from a file their private copies now, not at the first write.
+  // Saves time only: does nothing on hosts that cannot (before Linux 5.14).
+  void make_private(GuestAddress address, std::uint64_t bytes);
 
  private:
-  GuestRam(std::byte* mapping, std::uint64_t mapped, std::uint64_t bytes);
+  GuestRam(std::byte* mapping, std::uint64_t mapped, std::byte* ram, std::uint64_t bytes);
 
-  std::byte* mapping_;    // starts and ends with a page without access
+  std::byte* mapping_;    // starts and ends with pages without access
   std::uint64_t mapped_;  // bytes, guard pages included
   GuestMemory memory_;
 };

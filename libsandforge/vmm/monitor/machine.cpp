@@ -78,7 +78,7 @@ class KvmMachine final : public Machine, private ControlActions {
         log_(files_.log, limits::kGuestLogBytesMax),
         control_(std::move(files_.control), std::move(files_.control_listener), *this) {}
 
-  base::Status set_up(const Config& config, BootEntry entry);
+  base::Status set_up(const Config& config, const BootEntry& entry);
   Finished run() override;
 
  private:
@@ -86,7 +86,7 @@ class KvmMachine final : public Machine, private ControlActions {
   base::Result<std::vector<std::unique_ptr<Device>>> make_devices();
   base::Status add_device(std::unique_ptr<Device> device, std::uint32_t line);
   base::Status describe(const MachineDescription& description);
-  base::Status add_vcpus(std::uint32_t count, BootEntry entry);
+  base::Status add_vcpus(std::uint32_t count, const BootEntry& entry);
   void end(Ending ending, std::string detail);
   void vcpu_thread(std::size_t index);
   void on_parked();
@@ -122,6 +122,7 @@ class KvmMachine final : public Machine, private ControlActions {
   Balloon* balloon_ = nullptr;  // one of them
   VcpuSurroundings surroundings_;
   std::vector<std::unique_ptr<Vcpu>> vcpus_;
+  std::vector<GuestRange> soon_written_;
   std::mutex finished_mutex_;
   std::optional<Finished> finished_;
 };
@@ -221,7 +222,7 @@ base::Status KvmMachine::describe(const MachineDescription& description) {
   return {};
 }
 
-base::Status KvmMachine::add_vcpus(std::uint32_t count, BootEntry entry) {
+base::Status KvmMachine::add_vcpus(std::uint32_t count, const BootEntry& entry) {
   SANDFORGE_TRY(const std::vector<CpuidEntry> supported, vm_->supported_cpuid());
   const Msr msrs[] = {{kMtrrDefaultType, kMtrrOnWriteBack}};
   for (std::uint32_t i = 0; i < count; ++i) {
@@ -241,7 +242,7 @@ base::Status KvmMachine::add_vcpus(std::uint32_t count, BootEntry entry) {
   return {};
 }
 
-base::Status KvmMachine::set_up(const Config& config, BootEntry entry) {
+base::Status KvmMachine::set_up(const Config& config, const BootEntry& entry) {
   std::uint32_t memory_slot = 0;
   for (const MemoryRegion& region : ram_.memory().regions()) {
     SANDFORGE_TRY_STATUS(vm_->map_memory(memory_slot++, region.start, region.size, region.host));
@@ -255,6 +256,7 @@ base::Status KvmMachine::set_up(const Config& config, BootEntry entry) {
 
   SANDFORGE_TRY_STATUS(describe({config.cpus, lines, config.serial != 0}));
   SANDFORGE_TRY_STATUS(add_vcpus(config.cpus, entry));
+  soon_written_ = entry.soon_written;
   surroundings_.memory_bus = &memory_bus_;
   surroundings_.port_bus = &port_bus_;
   surroundings_.hand_over = &hand_over_;
@@ -349,6 +351,9 @@ Finished KvmMachine::run() {
     // Detached: the process ends with the loop, and a vCPU thread cannot be waited for while it is in the guest.
     std::thread([i, this] { vcpu_thread(i); }).detach();
   }
+  // While the guest starts: it comes to these pages some milliseconds later, and asks for no device before. The filter
+  // of this thread, which has read nothing of the guest's yet, would not let it.
+  for (const GuestRange& range : soon_written_) ram_.make_private(range.address, range.bytes);
   base::Status ran = forbid_threads();
   if (ran) ran = confine_thread(ThreadRole::Loop);
   if (ran) control_.configured();

@@ -32,6 +32,7 @@ TEST_CASE("a kernel on hardware virtualisation finds out for itself") {
 TEST_CASE("the console is the serial port only where there is one") {
   CHECK(has(kernel_command_line({.serial_console = true}), "console=ttyS0"));
   CHECK(kernel_command_line({}).find("console=") == std::string::npos);
+  CHECK(has(kernel_command_line({}), "8250.nr_uarts=0"));
 }
 
 TEST_CASE("every guest ends its machine when its kernel dies, skips self-tests and keeps ACPI") {

@@ -3,6 +3,7 @@
 
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -75,6 +76,33 @@ class FileView {
   void* at_;
 };
 
+// Whether a stretch of the kernel is likely nothing but filling: it starts with one byte again and again, as linkers
+// pad code and data. Looked at by reading: pages mapped for a look must be unmapped again.
+bool is_filling(int fd, std::uint64_t offset) {
+  std::array<std::byte, 64> start;
+  if (::pread(fd, start.data(), start.size(), static_cast<off_t>(offset)) != static_cast<ssize_t>(start.size())) {
+    return true;
+  }
+  return std::all_of(start.begin() + 1, start.end(), [&](std::byte byte) { return byte == start.front(); });
+}
+
+// The stretches of a piece that are not filling, joined where they adjoin.
+void add_written(int fd, const WrittenPiece& piece, std::vector<GuestRange>& out) {
+  constexpr std::uint64_t kStretch = 16 * kPage;
+  bool joins = false;
+  for (std::uint64_t at = 0; at < piece.bytes; at += kStretch) {
+    const std::uint64_t bytes = std::min(kStretch, piece.bytes - at);
+    if (is_filling(fd, piece.file_offset + at)) {
+      joins = false;
+    } else if (joins) {
+      out.back().bytes += bytes;
+    } else {
+      out.push_back({piece.address + at, bytes});
+      joins = true;
+    }
+  }
+}
+
 base::Result<ElfKernel> load_kernel(GuestRam& ram, int fd) {
   SANDFORGE_TRY(const std::uint64_t bytes, file_bytes(fd, "kernel"));
   const FileView view(fd, bytes);
@@ -130,7 +158,9 @@ base::Result<BootEntry> load_guest(GuestRam& ram, const BootFiles& files, const 
       // With its terminating NUL.
       memory.write(GuestAddress{kCommandLine}, std::as_bytes(std::span(command_line.c_str(), command_line.size() + 1)));
   if (!written) return too_small("its boot data");
-  return BootEntry{kernel.entry, static_cast<std::uint32_t>(kStartInfo)};
+  BootEntry entry{kernel.entry, static_cast<std::uint32_t>(kStartInfo), {}};
+  for (const WrittenPiece& piece : kernel.written) add_written(files.kernel, piece, entry.soon_written);
+  return entry;
 }
 
 }  // namespace sandforge::vmm

@@ -16,7 +16,7 @@ namespace {
 // SPEC: Xen public/elfnote.h: "Physical entry point into the kernel, 32-bit, paging off", the PVH entry.
 constexpr std::uint32_t kNotePhysicalEntry = 18;
 constexpr std::string_view kNoteOwner("Xen\0", 4);
-constexpr std::size_t kHeadersMax = 64, kSegmentsMax = 16;
+constexpr std::size_t kHeadersMax = 64, kSegmentsMax = 16, kSectionsMax = 256;
 constexpr std::uint64_t kNotesMax = 64 * 1024;
 
 base::Error bad(const std::string& what) {
@@ -105,6 +105,28 @@ base::Status check_layout(ElfKernel& kernel) {
   return {};
 }
 
+// Code is patched wherever it is; "writable" is believed of sections in writable segments only (the kernel calls its
+// read-only data writable until it has booted). A header that makes no sense ends the list: it is a hint.
+void find_written(std::span<const std::byte> file, const Elf64_Ehdr& header, const std::vector<Elf64_Phdr>& programs,
+                  ElfKernel& kernel) {
+  if (header.e_shentsize != sizeof(Elf64_Shdr)) return;
+  for (std::uint64_t i = 0; i < std::min<std::uint64_t>(header.e_shnum, kSectionsMax); ++i) {
+    Elf64_Shdr section;
+    std::uint64_t at = 0;
+    if (__builtin_add_overflow(header.e_shoff, i * sizeof section, &at) || !read(file, at, section)) return;
+    if (section.sh_type != SHT_PROGBITS || (section.sh_flags & SHF_ALLOC) == 0 || section.sh_size == 0) continue;
+    for (const Elf64_Phdr& program : programs) {
+      const std::uint64_t inside = section.sh_offset - program.p_offset;
+      if (section.sh_offset < program.p_offset || inside >= program.p_filesz) continue;
+      if (section.sh_size > program.p_filesz - inside) continue;
+      const bool data = (section.sh_flags & SHF_WRITE) != 0 && (program.p_flags & PF_W) != 0;
+      if (!data && (section.sh_flags & SHF_EXECINSTR) == 0) break;
+      kernel.written.push_back({section.sh_offset, GuestAddress{program.p_paddr + inside}, section.sh_size});
+      break;
+    }
+  }
+}
+
 }  // namespace
 
 base::Result<ElfKernel> parse_elf_kernel(std::span<const std::byte> file) {
@@ -112,13 +134,17 @@ base::Result<ElfKernel> parse_elf_kernel(std::span<const std::byte> file) {
   if (!read(file, 0, header)) return bad("it is truncated");
   SANDFORGE_TRY_STATUS(check_header(header));
   ElfKernel kernel;
+  std::vector<Elf64_Phdr> programs;
   for (std::uint64_t i = 0; i < header.e_phnum; ++i) {
     Elf64_Phdr program;
     std::uint64_t at = 0;
     if (__builtin_add_overflow(header.e_phoff, i * sizeof program, &at) || !read(file, at, program)) {
       return bad("its program headers are truncated");
     }
-    if (program.p_type == PT_LOAD) SANDFORGE_TRY_STATUS(add_segment(file, program, kernel));
+    if (program.p_type == PT_LOAD) {
+      SANDFORGE_TRY_STATUS(add_segment(file, program, kernel));
+      programs.push_back(program);
+    }
     if (program.p_type == PT_NOTE) {
       const auto notes = slice(file, program.p_offset, program.p_filesz);
       if (notes.size() != program.p_filesz) return bad("its notes are truncated");
@@ -126,6 +152,7 @@ base::Result<ElfKernel> parse_elf_kernel(std::span<const std::byte> file) {
     }
   }
   SANDFORGE_TRY_STATUS(check_layout(kernel));
+  find_written(file, header, programs, kernel);
   return kernel;
 }
 

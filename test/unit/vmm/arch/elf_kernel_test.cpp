@@ -134,3 +134,39 @@ TEST_CASE("what is no loadable kernel is refused with its reason") {
     CHECK(complaint(kernel).find("truncated") != std::string::npos);
   }
 }
+
+TEST_CASE("code, and data of writable segments, are what a kernel writes to") {
+  struct {
+    SmallKernel kernel;
+    Elf64_Shdr sections[4]{};
+  } file;
+  SmallKernel& kernel = file.kernel;
+  kernel.data.p_flags = PF_R | PF_W;
+  kernel.data.p_offset = kernel.offset(kernel.bytes) + 32;
+  kernel.code.p_filesz = kernel.code.p_memsz = 32;
+  kernel.header.e_shoff = sizeof kernel;
+  kernel.header.e_shentsize = sizeof(Elf64_Shdr);
+  kernel.header.e_shnum = 4;
+  const std::uint64_t code = kernel.offset(kernel.bytes), data = code + 32;
+  const auto section = [](std::uint64_t flags, std::uint64_t offset, std::uint64_t bytes) {
+    Elf64_Shdr header{};
+    header.sh_type = SHT_PROGBITS;
+    header.sh_flags = SHF_ALLOC | flags;
+    header.sh_offset = offset;
+    header.sh_size = bytes;
+    return header;
+  };
+  file.sections[0] = section(SHF_EXECINSTR, code, 8);
+  file.sections[1] = section(SHF_WRITE, code + 8, 8);  // in a segment that is not writable
+  file.sections[2] = section(SHF_WRITE, data, 16);
+  file.sections[3] = section(SHF_WRITE, data + 8, 100);  // leaves its segment
+  const auto parsed = parse({reinterpret_cast<const char*>(&file), sizeof file});
+  REQUIRE(parsed);
+  const auto& written = parsed.value().written;
+  REQUIRE(written.size() == 2);
+  CHECK(written[0].address.value == 0x1000000);
+  CHECK(written[0].bytes == 8);
+  CHECK(written[1].address.value == 0x2000000);
+  CHECK(written[1].file_offset == data);
+  CHECK(parse({reinterpret_cast<const char*>(&file), sizeof file.kernel}).value().written.empty());
+}

@@ -74,3 +74,25 @@ TEST_CASE("files that are too short or do not fit are errors") {
   CHECK_FALSE(vmm::GuestRam::create(4097));
   CHECK_FALSE(vmm::GuestRam::create(0));
 }
+
+TEST_CASE("memory starts on a border of huge pages, between pages without access") {
+  auto ram = vmm::GuestRam::create(1 << 20);
+  REQUIRE(ram);
+  const std::byte* host = ram.value().memory().regions().front().host;
+  CHECK(reinterpret_cast<std::uintptr_t>(host) % (2 << 20) == 0);
+  unsigned char resident = 0;
+  CHECK(::mincore(const_cast<std::byte*>(host) - 4096, 4096, &resident) == 0);  // ours, not someone else's
+}
+
+TEST_CASE("pages made private early keep the file's bytes, whole pages only") {
+  const std::string bytes(3 * 4096, 'k');
+  const base::UniqueFd fd = file_of(bytes);
+  auto ram = vmm::GuestRam::create(1 << 20);
+  REQUIRE(ram);
+  REQUIRE(ram.value().place_file(GuestAddress{0x4000}, fd.get(), 0, bytes.size()));
+  ram.value().make_private(GuestAddress{0x4100}, bytes.size());
+  ram.value().make_private(GuestAddress{(1 << 20) - 4096}, 8192);  // not RAM to its end: nothing happens
+  CHECK(read(ram.value(), 0x4000, bytes.size()) == bytes);
+  REQUIRE(::pwrite(fd.get(), "xx", 2, 2 * 4096) == 2);
+  CHECK(read(ram.value(), 0x6000, 2) == "kk");  // private by now, where the host can do that
+}
