@@ -86,9 +86,9 @@ inline constexpr std::uint64_t kBlockTurnBytes = 32 * kMiB;        // moved befo
 // Devices of the monitor: a turn ends before the other devices get theirs
 inline constexpr std::uint32_t kRngRequestBytes = 64 * kKiB;  // answered to one request of virtio-rng
 inline constexpr std::uint64_t kRngTurnBytes = 256 * kKiB;
-inline constexpr std::size_t kBalloonPagesMax = 16384;        // page numbers in one request of virtio-balloon
-inline constexpr std::uint64_t kBalloonTurnBytes = 1 * kGiB;  // of guest memory
-inline constexpr std::size_t kDiskLayersMax = 16;             // files that a disk is made of
+inline constexpr std::size_t kBalloonPagesMax = 16384;          // page numbers in one request of virtio-balloon
+inline constexpr std::uint64_t kBalloonTurnBytes = 128 * kMiB;  // of guest memory; Linux reports 64 MiB at once
+inline constexpr std::size_t kDiskLayersMax = 16;               // files that a disk is made of
 
 // Images
 inline constexpr std::uint64_t kImportBytesMax = 64 * kGiB;
