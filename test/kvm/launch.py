@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 COMMAND_LINE = ("panic=-1 reboot=t console=ttyS0 cryptomgr.notests rcupdate.rcu_expedited=1 lsm=landlock "
-                "random.trust_cpu=on pci=off i8042.noprobe swiotlb=noforce nowatchdog tsc=reliable")
+                "random.trust_cpu=on pci=off i8042.noprobe swiotlb=noforce nowatchdog tsc=reliable percpu_alloc=page")
 
 
 def config(cpus: int, memory_mib: int, command_line: str, serial: bool = True, disk_layers: int = 0) -> bytes:

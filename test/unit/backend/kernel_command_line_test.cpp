@@ -21,6 +21,7 @@ TEST_CASE("a kernel on an emulated CPU is told how fast its TSC ticks and how lo
   CHECK(has(line, "tsc_early_khz=2596123"));
   CHECK(has(line, "lpj=25961230"));
   CHECK(has(line, "tsc=reliable"));
+  CHECK(has(line, "percpu_alloc=page"));
 }
 
 TEST_CASE("a kernel on hardware virtualisation finds out for itself") {
