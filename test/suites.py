@@ -198,6 +198,9 @@ def suites(full: bool) -> list[Suite]:
             Suite("kernel-built-conformance-linux-kvm", [python, "test/kvm/run.py", "conformance", str(BUILD)], 1800,
                   "doctest", own_images),
             Suite("kernel-built-boots", boots, 3600, "plain", own_images),
+            *[Suite(f"kernel-built-boots-kvm-{backend}",
+                    [python, "test/kvm/run.py", "boots", str(BUILD), "100", backend], 3600, "plain", own_images)
+              for backend in ("linux-kvm", "linux-qemu")],
         ]
     table += [
         Suite("quickstart", ["sh", "examples/quickstart.sh"], 900, "plain"),

@@ -1,10 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Boots a sandbox N times on linux-qemu: every boot must answer its hello and one command.
+"""Boots a sandbox N times on a backend: every boot must answer its hello and one command.
 
-    test/integration/boot_series.py [N] [--build DIR] [--cpu N]     default: 10 boots; 100 in the full run
+    test/integration/boot_series.py [N] [--build DIR] [--cpu N] [--backend NAME]     default: 10 boots on linux-qemu
 
-Two run at a time: load is what brings hangs to light. Exit status 77 when QEMU is missing.
+Two run at a time: load is what brings hangs to light. Exit status 77 when QEMU is missing. --driver names the program
+that boots, where it lies elsewhere than in a build tree.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 LIMIT = 150  # seconds for one boot; the engine itself gives up after 120
 
 
-def boot(driver: Path, cpu: int) -> tuple[float, str]:
+def boot(driver: Path, cpu: int, backend: str) -> tuple[float, str]:
     """One sandbox in a state directory of its own: seconds, and what went wrong ("" for nothing)."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="sandforge-boot-") as work:
-        command = [driver, f"{work}/state", "--backend", "linux-qemu", "--cpu", str(cpu)]
+        command = [driver, f"{work}/state", "--backend", backend, "--cpu", str(cpu)]
         try:
             done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=LIMIT)
             problem = "" if done.returncode == 0 else f"status {done.returncode}: {done.stderr[-4096:]}"
@@ -41,15 +42,21 @@ def main() -> int:
     parser.add_argument("count", nargs="?", type=int, default=10)
     parser.add_argument("--build", type=Path, default=ROOT / "build")
     parser.add_argument("--cpu", type=int, default=2)
+    parser.add_argument("--backend", default="linux-qemu")
+    parser.add_argument("--driver", type=Path)
     options = parser.parse_args()
-    driver = options.build.resolve() / "test/perf/driver"
+    driver = (options.driver or options.build / "test/perf/driver").resolve()
     if not shutil.which("qemu-system-x86_64") or not driver.exists():
         print(f"QEMU is not installed or {driver} was not built")
         return 77
     workers = max(1, min(2, os.cpu_count() or 1))
     failed, times = 0, []
+
+    def one(_: int) -> tuple[float, str]:
+        return boot(driver, options.cpu, options.backend)
+
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-        for number, (seconds, problem) in enumerate(pool.map(lambda _: boot(driver, options.cpu), range(options.count))):
+        for number, (seconds, problem) in enumerate(pool.map(one, range(options.count))):
             times.append(seconds)
             if problem:
                 failed += 1

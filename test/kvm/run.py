@@ -3,6 +3,7 @@
 
     run.py boot BUILD          the monitor's own boots (unittest)
     run.py conformance BUILD   the conformance suite with backend linux-kvm (doctest)
+    run.py boots BUILD [N] [BACKEND]   N sandboxes (10) on linux-kvm, or on linux-qemu with KVM (counted)
     run.py hostile BUILD       guests that attack the monitor (unittest)
     run.py jail BUILD          running monitors seen from outside, through a daemon (unittest)
     run.py workers BUILD       control, adoption and endings of workers (doctest)
@@ -20,7 +21,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-SUITES = ("boot", "conformance", "hostile", "jail", "workers")
+SUITES = ("boot", "boots", "conformance", "hostile", "jail", "workers")
 ROOT = Path(__file__).resolve().parents[2]
 # What the lab's guest sees of this machine is everything but these, which it has for itself.
 HIDDEN = ("/tmp", "/run", "/dev", "/proc", "/sys")
@@ -44,7 +45,7 @@ def stage(folder: Path, build: Path) -> Path:
     programs = folder / "programs"
     programs.mkdir()
     for name in ("libsandforge/vmm/sandforge-vmm", "libsandforge/agent/sandforge-agent", "sandforged/sandforged",
-                 "test/conformance/sandforge-conformance", "test/kvm/kvm-workers"):
+                 "test/conformance/sandforge-conformance", "test/kvm/kvm-workers", "test/perf/driver"):
         shutil.copy(build / name, programs)
     for library in (build / "libsandforge").glob("libsandforge.so.0*"):
         if library.is_file():
@@ -60,6 +61,10 @@ def command(suite: str, programs: Path, images: Path, tests: Path) -> list[str]:
         return ["/usr/bin/python3", str(tests / "hostile/hostile_test.py"), str(programs / "sandforge-vmm")]
     environment = ["/usr/bin/env", f"LD_LIBRARY_PATH={programs}", f"SANDFORGE_HELPER_DIR={programs}",
                    f"SANDFORGE_IMAGE_DIR={images}"]
+    if suite == "boots":
+        count, backend = (sys.argv[3:] + ["10", "linux-kvm"][len(sys.argv[3:]):])[:2]
+        return [*environment, "/usr/bin/python3", str(tests / "boot_series.py"), count, "--backend", backend,
+                "--driver", str(programs / "driver")]
     if suite == "jail":
         return [*environment, *python, str(programs / "sandforged")]
     if suite == "workers":
@@ -89,6 +94,7 @@ def main() -> int:
         programs = stage(folder, build)
         tests = folder / "tests"
         shutil.copytree(ROOT / "test/kvm", tests)
+        shutil.copy(ROOT / "test/integration/boot_series.py", tests)
         shutil.copy(ROOT / "test/integration/http_harness.py", tests)
         if suite == "hostile":
             built = tests / "hostile/built"
@@ -99,7 +105,7 @@ def main() -> int:
         if images.exists() and not visible(images):
             shutil.copytree(images, folder / "images")
             images = folder / "images"
-        lab = ["/usr/bin/python3", str(ROOT / "test/lab/lab.py"), "--smp", "2", "--timeout", "1500", "--"]
+        lab = ["/usr/bin/python3", str(ROOT / "test/lab/lab.py"), "--smp", "2", "--timeout", "3000", "--"]
         return subprocess.run(lab + command(suite, programs, images, tests), cwd=folder).returncode
 
 
