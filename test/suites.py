@@ -207,6 +207,8 @@ def suites(full: bool) -> list[Suite]:
         Suite("boots", [python, "test/integration/boot_series.py", "100" if full else "10", "--build", str(BUILD)],
               3600 if full else 600, "plain"),
         Suite("perf", [python, "test/perf/run.py", str(BUILD)], 1200, "plain"),
+        # Always in the lab, whose clock counts instructions.
+        Suite("perf-kvm", [python, "test/perf/kvm.py", str(BUILD)], 1200, "plain"),
     ]
     for corpus in sorted((ROOT / "test/fuzz/corpus").iterdir()):
         seconds = 60 if full else 6
