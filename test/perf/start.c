@@ -22,6 +22,7 @@ int main(int argc, char** argv) {
     targets[count++] = target;
   }
   if (argc < 4 || at + 1 >= argc) return 64;
+  for (int fd = 3; fd < kParked; ++fd) posix_spawn_file_actions_addclose(&actions, fd);
   for (int i = 0; i < count; ++i) posix_spawn_file_actions_adddup2(&actions, kParked + targets[i], targets[i]);
   posix_spawn_file_actions_addclosefrom_np(&actions, kParked);
   const int marker = open(argv[1], O_WRONLY | O_CLOEXEC);
