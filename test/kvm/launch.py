@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import socket
 import struct
@@ -45,7 +46,8 @@ class Monitor:
         ours.send(packet)
         log_read, log_write = os.pipe()
         if not read_log:
-            os.set_blocking(log_write, False)  # as the backend does
+            os.set_blocking(log_write, False)  # as the backend does; and soon full
+            fcntl.fcntl(log_write, fcntl.F_SETPIPE_SZ, 4096)
         opened = [os.open(kvm, os.O_RDWR), os.open(kernel, os.O_RDONLY), os.open(initrd, os.O_RDONLY),
                   os.open(root, os.O_RDONLY), os.open(disk, os.O_RDWR)]
         for index, (above, file) in enumerate(layers):

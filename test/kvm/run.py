@@ -40,12 +40,15 @@ def has_kvm() -> bool:
     return os.access("/dev/kvm", os.R_OK | os.W_OK) and bool(flags & {"vmx", "svm"})
 
 
-def stage(folder: Path, build: Path) -> Path:
+def stage(folder: Path, build: Path, suite: str) -> Path:
     """The programs of a build tree, in one folder of a shape that needs no configuration."""
     programs = folder / "programs"
     programs.mkdir()
-    for name in ("libsandforge/vmm/sandforge-vmm", "libsandforge/agent/sandforge-agent", "sandforged/sandforged",
-                 "test/conformance/sandforge-conformance", "test/kvm/kvm-workers", "test/perf/driver"):
+    names = ["libsandforge/vmm/sandforge-vmm"]
+    if suite not in ("boot", "hostile"):  # these two need the monitor alone
+        names += ["libsandforge/agent/sandforge-agent", "sandforged/sandforged",
+                  "test/conformance/sandforge-conformance", "test/kvm/kvm-workers", "test/perf/driver"]
+    for name in names:
         shutil.copy(build / name, programs)
     for library in (build / "libsandforge").glob("libsandforge.so.0*"):
         if library.is_file():
@@ -91,7 +94,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="sandforge-kvm-", dir="/var/tmp") as name:
         folder = Path(name)
         folder.chmod(0o755)  # monitors run under other user ids
-        programs = stage(folder, build)
+        programs = stage(folder, build, suite)
         tests = folder / "tests"
         shutil.copytree(ROOT / "test/kvm", tests)
         shutil.copy(ROOT / "test/integration/boot_series.py", tests)

@@ -25,3 +25,15 @@ TEST_CASE("where only root is mapped, or the maps cannot be read, a guest stays 
   CHECK(choose_guest_id("", "", 7) == 0);
   CHECK(choose_guest_id("garbage\n", "garbage", 7) == 0);
 }
+
+TEST_CASE("no two guests of one engine have the same id at a time, and an id that came back can be given again") {
+  GuestIds ids;
+  std::set<std::uint32_t> taken;
+  for (int i = 0; i < 200; ++i) {
+    const std::uint32_t id = ids.take();
+    if (id < kGuestIdBase) return;  // this process cannot give ids of the range
+    CHECK(taken.insert(id).second);
+  }
+  for (const std::uint32_t id : taken) ids.give_back(id);
+  CHECK(ids.take() >= kGuestIdBase);
+}

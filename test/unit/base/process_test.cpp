@@ -36,6 +36,14 @@ TEST_CASE("a child has an empty environment and no descriptor but the declared")
   CHECK(result.value().out == "none\n0 1 2 3 0077\n");
 }
 
+TEST_CASE("a child in a PID namespace of its own is the first process there, and nobody's child") {
+  SpawnOptions options = shell("echo $$ $PPID");
+  options.own_pids = true;
+  const auto result = run(std::move(options));
+  REQUIRE(result);
+  CHECK(result.value().out == "1 0\n");
+}
+
 TEST_CASE("a program that does not exist is not_found and leaves no child") {
   SpawnOptions options;
   options.program = "/nonexistent/program";
