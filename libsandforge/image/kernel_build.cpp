@@ -24,11 +24,23 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// Goes up when the same inputs give another kernel than before.
-constexpr int kKernelBuildFormat = 1;
 // Lines with which make announces an object, in a build of our configuration; only the progress bar depends on it.
 constexpr std::uint64_t kUsualObjects = 1200;
 constexpr uid_t kNobody = 65534;
+
+struct SourceEdit {
+  const char* file;
+  std::string_view from, to;  // the first place only
+};
+constexpr std::array<SourceEdit, 2> kSourceEdits = {{
+    // ACPI without PCI: up to Linux 6.1 the core gives up on all tables when it cannot install a handler for PCI's
+    // address space, which it then does not have. In the list of address spaces that get a handler by default; the list
+    // keeps its length, its last entry, now 0, is system memory again, and a second handler for that is no error.
+    {"drivers/acpi/acpica/evhandler.c", "\n\tACPI_ADR_SPACE_PCI_CONFIG,\n", "\n"},
+    // No pattern into memory that is given back after start-up (between text, data and initialisation code): it would
+    // touch 3 MiB that nobody ever used, each page a fault on the host.
+    {"arch/x86/mm/init.c", "\t\t\t\t   POISON_FREE_INITMEM, what);", "\t\t\t\t   -1, what);"},
+}};
 
 constexpr Tool kMake{"make", "make"};
 constexpr Tool kGcc{"gcc", "gcc"};
@@ -196,17 +208,18 @@ base::Status require_kernel_tools() {
   return {};
 }
 
-base::Result<bool> allow_acpi_without_pci(const fs::path& source) {
-  // In the list of address spaces that get a handler by default. The list keeps its length; its last entry, now 0, is
-  // system memory again, and a second handler for that is no error.
-  constexpr std::string_view kLine = "\n\tACPI_ADR_SPACE_PCI_CONFIG,\n";
-  const fs::path file = source / "drivers/acpi/acpica/evhandler.c";
-  SANDFORGE_TRY(std::string text, read_file(file, limits::kModuleBytesMax));
-  const std::size_t found = text.find(kLine);
-  if (found == std::string::npos) return false;
-  text.erase(found, kLine.size() - 1);
-  SANDFORGE_TRY_STATUS(write_file(file, text));
-  return true;
+base::Result<std::size_t> edit_source(const fs::path& source) {
+  std::size_t made = 0;
+  for (const SourceEdit& edit : kSourceEdits) {
+    const fs::path file = source / edit.file;
+    SANDFORGE_TRY(std::string text, read_file(file, limits::kModuleBytesMax));
+    const std::size_t found = text.find(edit.from);
+    if (found == std::string::npos) continue;
+    text.replace(found, edit.from.size(), edit.to);
+    SANDFORGE_TRY_STATUS(write_file(file, text));
+    ++made;
+  }
+  return made;
 }
 
 CompileProgress::CompileProgress(const Progress& progress) : progress_(progress) {
@@ -243,7 +256,7 @@ base::Result<BuiltKernel> build_kernel(const Store& store, const AptSources& sou
   SANDFORGE_TRY(const fs::path deb, apt.download(inputs.package));
   if (progress) progress(kStep, 2, 2);
   SANDFORGE_TRY(const fs::path source, unpack_source(deb, inputs.package, temp, progress));
-  SANDFORGE_TRY([[maybe_unused]] const bool changed, allow_acpi_without_pci(source));
+  SANDFORGE_TRY([[maybe_unused]] const std::size_t edits, edit_source(source));
   const fs::path output = temp / "kernel-build";
   SANDFORGE_TRY_STATUS(compile(inputs, source, output, kernel.vmlinux, progress));
   // Two gigabytes that the rest of the image's build should not have to share the disk with.

@@ -25,10 +25,9 @@ struct KernelBuildInputs {
 // "sha256:…". Comments in the configuration do not count; a format number for the way of building does.
 std::string kernel_build_key(const KernelBuildInputs& inputs);
 
-// Makes ACPI work without PCI in the unpacked `source`: Linux up to 6.1 gives up on all tables when it cannot install a
-// handler for PCI's address space, which it then does not have. Takes that one line out; sources without it stay as
-// they are. Answers whether there was one.
-base::Result<bool> allow_acpi_without_pci(const std::filesystem::path& source);
+// What is changed in the unpacked `source` before it is compiled: each a few words, with its reason in the .cpp.
+// Sources that no longer have the words stay as they are. Answers how many were there.
+base::Result<std::size_t> edit_source(const std::filesystem::path& source);
 
 // The tools of a kernel build that are missing here. Error: unsupported "tool_missing", the remedy names the packages.
 base::Status require_kernel_tools();

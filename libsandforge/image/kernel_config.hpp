@@ -8,6 +8,10 @@
 
 namespace sandforge::image {
 
+// Goes up when the same source and configuration give another kernel than before: when what is changed in the source or
+// how it is compiled changes (kernel_build.cpp).
+inline constexpr int kKernelBuildFormat = 2;
+
 // The lines of `config` that say something, in order: "CONFIG_X=…" and "# CONFIG_X is not set". Comments and blank
 // lines do not, so they change no build.
 std::vector<std::string_view> config_lines(std::string_view config);

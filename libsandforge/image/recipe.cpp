@@ -191,7 +191,7 @@ std::string digest_of(const Recipe& recipe) {
   }
   // A stock kernel's digest is as it was before there was a choice.
   if (recipe.kernel == KernelKind::Built) {
-    add("built");
+    add(fmt::format("built {}", kKernelBuildFormat));
     add(recipe.kernel_source);
     for (const std::string_view line : config_lines(kKernelConfig)) add(line);
   }

@@ -46,16 +46,22 @@ TEST_CASE("what apt says of a package gives the concrete package and its version
   CHECK(parse_version("Package: a\n") == "");
 }
 
-TEST_CASE("the handler for PCI's address space is taken out of ACPI's list, once and only there") {
+TEST_CASE("the kernel's sources are changed in the places meant, once and only there") {
   test::Scratch scratch;
-  const char* const file = "drivers/acpi/acpica/evhandler.c";
-  scratch.write(file,
+  const char* const acpi = "drivers/acpi/acpica/evhandler.c";
+  const char* const memory = "arch/x86/mm/init.c";
+  scratch.write(acpi,
                 "list = {\n\tMEMORY,\n\tACPI_ADR_SPACE_PCI_CONFIG,\n\tTABLE\n};\ncase ACPI_ADR_SPACE_PCI_CONFIG:\n");
-  CHECK(allow_acpi_without_pci(scratch.path()).value());
-  const std::string changed = test::slurp(scratch / file);
-  CHECK(changed == "list = {\n\tMEMORY,\n\tTABLE\n};\ncase ACPI_ADR_SPACE_PCI_CONFIG:\n");
-  CHECK_FALSE(allow_acpi_without_pci(scratch.path()).value());
-  CHECK(test::slurp(scratch / file) == changed);
+  scratch.write(memory, "free(a, b,\n\t\t\t\t   POISON_FREE_INITMEM, what);\nfree(POISON_FREE_INITMEM);\n");
+  CHECK(edit_source(scratch.path()).value() == 2);
+  const std::string changed = test::slurp(scratch / acpi) + test::slurp(scratch / memory);
+  CHECK(changed ==
+        "list = {\n\tMEMORY,\n\tTABLE\n};\ncase ACPI_ADR_SPACE_PCI_CONFIG:\n"
+        "free(a, b,\n\t\t\t\t   -1, what);\nfree(POISON_FREE_INITMEM);\n");
+  CHECK(edit_source(scratch.path()).value() == 0);
+  CHECK(test::slurp(scratch / acpi) + test::slurp(scratch / memory) == changed);
+  test::fs::remove(scratch / memory);
+  CHECK_FALSE(edit_source(scratch.path()));
 }
 
 TEST_CASE("the compiler's lines become progress that ends only when the build does") {
