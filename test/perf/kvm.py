@@ -166,8 +166,8 @@ def measure_streams(table: Table, folder: Path, images: Path) -> None:
     sandbox.counted(f"exec {EXECS}", EXECS, cost)
     calls = sum(cost.engine_calls.values()) + sum(cost.monitor_calls.values())
     table.show("G7", f"exec of /bin/true: engine {cost.engine_ki:.0f} ki, monitor's loop {cost.loop_ki:.0f} ki, "
-               f"{cost.exits:.1f} exits of all kinds; engine's calls {numbers(cost.engine_calls)}, "
-               f"monitor's {numbers(cost.monitor_calls)}")
+               f"{cost.user_exits:.1f} exits to user space and {cost.kicks:.1f} kicks, {cost.exits:.1f} exits of all "
+               f"kinds; engine's calls {numbers(cost.engine_calls)}, monitor's {numbers(cost.monitor_calls)}")
     table.judge("G7", "exec_host_ki", cost.engine_ki + cost.loop_ki, "ki")
     table.judge("G7", "exec_exits", cost.user_exits + cost.kicks)
     table.judge("G7", "exec_host_calls", calls)
@@ -177,8 +177,8 @@ def measure_streams(table: Table, folder: Path, images: Path) -> None:
     cost = sandbox.timed(f"stream {STREAM_MIB}", units)
     sandbox.counted(f"stream {STREAM_MIB}", units, cost)
     table.show("G8", f"64 KiB of stdout: engine {cost.engine_ki:.0f} ki, monitor's loop {cost.loop_ki:.0f} ki, "
-               f"{cost.exits:.2f} exits of all kinds; engine's calls {numbers(cost.engine_calls)}, "
-               f"monitor's {numbers(cost.monitor_calls)}; the engine's peak {sandbox.peak_kib()} KiB")
+               f"{cost.user_exits:.2f} exits to user space and {cost.kicks:.2f} kicks, {cost.exits:.2f} exits of all "
+               f"kinds; engine's calls {numbers(cost.engine_calls)}, monitor's {numbers(cost.monitor_calls)}; the engine's peak {sandbox.peak_kib()} KiB")
     table.judge("G8", "stream_exits_per_64k", cost.user_exits + cost.kicks)
     table.judge("G8", "stream_copies_per_byte", cost.moved / 65536)
     sandbox.end()
