@@ -11,6 +11,7 @@
 #include "base/limits.hpp"
 #include "vmm/devices/config_space.hpp"
 #include "vmm/devices/transfer.hpp"
+#include "vmm/devices/turn.hpp"
 
 namespace sandforge::vmm {
 namespace {
@@ -82,28 +83,12 @@ base::Status Block::activate(Activation activation) {
   return {};
 }
 
-base::Status Block::kick(std::size_t) {
-  Queue& queue = active_->queues[0];
-  // A turn has its end: a driver that keeps adding requests, or makes them large, cannot hold the loop.
-  bool asked = false, emptied = false;
-  turn_left_ = limits::kBlockTurnBytes;
-  for (std::uint32_t served = 0; served < kQueueSizeMax && turn_left_ > 0 && !emptied; ++served) {
-    SANDFORGE_TRY(const std::optional<Chain> chain, queue.pop());
-    if (!chain) {
-      emptied = asked;
-      // Once more after asking for kicks: a request may have come in between.
-      if (!asked) SANDFORGE_TRY_STATUS(queue.want_kicks(true));
-      asked = true;
-      continue;
-    }
-    asked = false;
-    SANDFORGE_TRY(const std::uint32_t written, serve(*chain));
-    SANDFORGE_TRY_STATUS(queue.push(chain->head, written));
-  }
-  if (!emptied) active_->interrupt->kick_again(0);
-  SANDFORGE_TRY(const bool interrupt, queue.needs_interrupt());
-  if (interrupt) active_->interrupt->queues_used();
-  return {};
+base::Status Block::kick(std::size_t queue) {
+  return take_turn(*active_, queue, limits::kBlockTurnBytes, [this](const Chain& chain) -> base::Result<Served> {
+    cost_ = 0;
+    SANDFORGE_TRY(const std::uint32_t written, serve(chain));
+    return Served{written, cost_};
+  });
 }
 
 base::Result<std::uint32_t> Block::serve(const Chain& chain) {
@@ -144,7 +129,7 @@ base::Result<std::uint32_t> Block::serve(const Chain& chain) {
   return static_cast<std::uint32_t>(filled + 1);
 }
 
-void Block::charge(std::uint64_t bytes) { turn_left_ -= std::min(turn_left_, bytes); }
+void Block::charge(std::uint64_t bytes) { cost_ += bytes; }
 
 std::uint8_t Block::transfer(const Header& header, std::vector<iovec> parts, std::uint64_t bytes) {
   const bool write = header.type == kTypeOut;

@@ -58,7 +58,7 @@ class Block final : public Device {
   Disk disk_;
   std::string serial_;
   std::optional<Activation> active_;
-  std::uint64_t turn_left_ = 0;  // of kBlockTurnBytes; the other devices get their turn when it is used up
+  std::uint64_t cost_ = 0;  // of the request that is being served, as kBlockTurnBytes counts it
 };
 
 }  // namespace sandforge::vmm
