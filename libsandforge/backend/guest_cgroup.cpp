@@ -8,9 +8,9 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#include <array>
 #include <string_view>
 
+#include "base/pseudo_file.hpp"
 #include "base/unique_fd.hpp"
 
 namespace sandforge::backend {
@@ -18,15 +18,6 @@ namespace {
 
 constexpr const char* kHierarchy = "/sys/fs/cgroup";
 constexpr std::uint64_t kPeriodUs = 100'000;
-
-std::string read_line(const std::string& file) {
-  const base::UniqueFd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
-  std::array<char, 4096> buffer;
-  const ssize_t n = fd ? ::read(fd.get(), buffer.data(), buffer.size()) : 0;
-  std::string text(buffer.data(), n > 0 ? static_cast<std::size_t>(n) : 0);
-  while (!text.empty() && text.back() == '\n') text.pop_back();
-  return text;
-}
 
 base::Status write_value(const std::string& file, const std::string& value) {
   const base::UniqueFd fd(::open(file.c_str(), O_WRONLY | O_CLOEXEC));
@@ -58,7 +49,8 @@ bool has_word(std::string_view text, std::string_view word) {
 std::string cgroup_folder() {
   struct statfs info {};
   if (::statfs(kHierarchy, &info) != 0 || info.f_type != CGROUP2_SUPER_MAGIC) return {};
-  const std::string own = read_line("/proc/self/cgroup");  // "0::/path" and nothing else: no hierarchy of version 1
+  const std::string own =
+      base::read_pseudo_file("/proc/self/cgroup");  // "0::/path" and nothing else: no hierarchy of version 1
   constexpr std::string_view kPrefix = "0::/";
   if (!own.starts_with(kPrefix) || own.find('\n') != std::string::npos) return {};
   std::string folder = kHierarchy;
@@ -86,7 +78,7 @@ base::Result<GuestCgroup> GuestCgroup::create(const std::string& name, const Cgr
   for (const char* controller : {"+memory", "+pids", "+cpu"}) {
     (void)write_value(folder + "/cgroup.subtree_control", controller);
   }
-  const std::string on = read_line(folder + "/cgroup.subtree_control");
+  const std::string on = base::read_pseudo_file(folder + "/cgroup.subtree_control");
   if (!has_word(on, "memory")) return GuestCgroup();
   GuestCgroup group(folder + "/" + name);
   if (::mkdir(group.path_.c_str(), 0755) != 0) {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backend/privilege.hpp"
 
-#include <fcntl.h>
 #include <linux/capability.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
@@ -12,19 +11,12 @@
 #include <charconv>
 #include <string>
 
-#include "base/unique_fd.hpp"
+#include "base/pseudo_file.hpp"
 
 namespace sandforge::backend {
 namespace {
 
 constexpr std::uint32_t kNobody = 65534;
-
-std::string read_proc(const char* file) {
-  const base::UniqueFd fd(::open(file, O_RDONLY | O_CLOEXEC));
-  std::array<char, 4096> buffer;  // a map has at most 340 lines, the usual one; what does not fit is not used
-  const ssize_t n = fd ? ::read(fd.get(), buffer.data(), buffer.size()) : 0;
-  return n > 0 ? std::string(buffer.data(), static_cast<std::size_t>(n)) : std::string{};
-}
 
 std::uint64_t take_number(std::string_view& line) {
   line.remove_prefix(std::min(line.find_first_not_of(' '), line.size()));
@@ -53,7 +45,8 @@ bool may_change_ids() {
   std::array<__user_cap_data_struct, _LINUX_CAPABILITY_U32S_3> data{};
   if (::syscall(SYS_capget, &header, data.data()) != 0) return false;
   constexpr std::uint32_t kNeeded = 1u << CAP_SETUID | 1u << CAP_SETGID | 1u << CAP_KILL;
-  return (data[0].effective & kNeeded) == kNeeded && !read_proc("/proc/self/setgroups").starts_with("deny");
+  return (data[0].effective & kNeeded) == kNeeded &&
+         !base::read_pseudo_file("/proc/self/setgroups").starts_with("deny");
 }
 
 }  // namespace
@@ -69,7 +62,8 @@ std::uint32_t guest_id() {
   if (::geteuid() != 0 || !may_change_ids()) return 0;
   std::uint32_t random = 0;
   if (::getrandom(&random, sizeof random, 0) != static_cast<ssize_t>(sizeof random)) return 0;
-  return choose_guest_id(read_proc("/proc/self/uid_map"), read_proc("/proc/self/gid_map"), random);
+  return choose_guest_id(base::read_pseudo_file("/proc/self/uid_map"), base::read_pseudo_file("/proc/self/gid_map"),
+                         random);
 }
 
 std::uint32_t GuestIds::take() {

@@ -8,13 +8,12 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <fstream>
-#include <iterator>
 
 #include "backend/kvm_state.hpp"
 #include "base/helpers.hpp"
 #include "base/limits.hpp"
 #include "base/process.hpp"
+#include "base/pseudo_file.hpp"
 #include "image/store.hpp"
 
 namespace sandforge::engine {
@@ -89,18 +88,13 @@ Check check_agent(const Directories& directories) {
   return {"agent", CheckStatus::StopsSandboxes, agent.error().message, agent.error().remedy};
 }
 
-// A small file of the kernel's; empty where there is none.
-std::string text_of(const char* file) {
-  std::ifstream in(file);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
 Check check_kvm() {
   const backend::KvmState state = backend::kvm_state();
   if (state == backend::KvmState::Usable) {
-    const backend::KvmAdvice slow = backend::slow_settings(
-        text_of("/sys/module/kvm/parameters/nx_huge_pages"),
-        text_of("/sys/devices/system/cpu/vulnerabilities/itlb_multihit"), text_of("/proc/mounts"));
+    const backend::KvmAdvice slow =
+        backend::slow_settings(base::read_pseudo_file("/sys/module/kvm/parameters/nx_huge_pages"),
+                               base::read_pseudo_file("/sys/devices/system/cpu/vulnerabilities/itlb_multihit"),
+                               base::read_pseudo_file("/proc/mounts", 64 * limits::kKiB));
     if (*slow.finding == '\0') return {"kvm", CheckStatus::Fine, "/dev/kvm", {}};
     return {"kvm", CheckStatus::CouldBeBetter, fmt::format("/dev/kvm; {}", slow.finding), slow.remedy};
   }

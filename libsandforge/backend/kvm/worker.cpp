@@ -10,6 +10,8 @@
 #include <array>
 #include <charconv>
 
+#include "base/pseudo_file.hpp"
+
 namespace sandforge::backend {
 namespace {
 
@@ -22,21 +24,12 @@ std::string status_text(int wait_status) {
   return vmm::describe(static_cast<std::uint8_t>(WEXITSTATUS(wait_status)));
 }
 
-std::string read_proc(const std::string& file) {
-  const base::UniqueFd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
-  std::array<char, 4096> buffer;
-  const ssize_t n = fd ? ::read(fd.get(), buffer.data(), buffer.size()) : 0;
-  std::string text(buffer.data(), n > 0 ? static_cast<std::size_t>(n) : 0);
-  while (!text.empty() && text.back() == '\n') text.pop_back();
-  return text;
-}
-
-std::string boot_id() { return read_proc("/proc/sys/kernel/random/boot_id"); }
+std::string boot_id() { return base::read_pseudo_file("/proc/sys/kernel/random/boot_id"); }
 
 // In clock ticks since the host's boot; 0 when there is no such process. SPEC: proc(5), field 22 of stat, counted from
 // the state after the name, which may hold anything but ends with the last ')'.
 std::uint64_t start_time(std::uint32_t pid) {
-  const std::string stat = read_proc("/proc/" + std::to_string(pid) + "/stat");
+  const std::string stat = base::read_pseudo_file("/proc/" + std::to_string(pid) + "/stat");
   std::size_t at = stat.rfind(')');
   if (at == std::string::npos) return 0;
   for (int field = 2; field < 22; ++field) {
