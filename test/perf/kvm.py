@@ -12,12 +12,16 @@ is its max.
 
 from __future__ import annotations
 
+import contextlib
+import faulthandler
 import importlib.util
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 import tomllib
 from pathlib import Path
 
@@ -25,6 +29,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 QEMU_FIRMWARE = ("bios-microvm.bin", "pvh.bin", "linuxboot_dma.bin", "linuxboot.bin", "kvmvapic.bin")
 EXECS, STREAM_MIB = 16, 16
+BUSY_SECONDS_MAX = 150  # of 10^9 instructions; a run takes about 40
 
 
 def module(path: Path):
@@ -188,9 +193,30 @@ def numbers(calls) -> str:
     return ", ".join(f"#{number} {count:.1f}" for number, count in calls.most_common(6))
 
 
+def watchdog(seconds: int) -> None:
+    """Ends a run that has kept the CPU busy for too long (counted as instructions: a slow host does not matter), and
+    tells which threads ran, and where this program stands."""
+    def bark() -> None:
+        while sum(map(int, Path("/proc/stat").read_text().split()[1:4])) / os.sysconf("SC_CLK_TCK") < seconds:
+            time.sleep(1)
+        rows = []
+        for task in Path("/proc").glob("[0-9]*/task/[0-9]*"):
+            with contextlib.suppress(OSError):
+                ran = int((task / "schedstat").read_text().split()[0]) // 10**9
+                rows.append((ran, task.name, (task / "comm").read_text().strip(), (task / "wchan").read_text(),
+                             (task / "syscall").read_text().strip()))
+        for row in sorted(rows, reverse=True)[:12]:
+            print("hung:", *row, flush=True)
+        faulthandler.dump_traceback(sys.stdout)
+        os._exit(1)
+
+    threading.Thread(target=bark, daemon=True).start()
+
+
 def inside(folder: Path, images: Path) -> int:
     import events
 
+    watchdog(BUSY_SECONDS_MAX)
     events.mount()
     work = Path("/tmp/perf")
     shutil.copytree(folder / "boots", work / "boots")
