@@ -198,6 +198,7 @@ TEST_CASE("a guest that was not told to outlive its engine ends when its owner h
   Place place;
   const auto worker = launch(*backend, place.plan);
   CHECK_FALSE(fs::exists(place.plan.directory / backend::kControlSocket));
+  Talk{*worker};  // it is up: on a slow host its start takes longer than an answer may
   REQUIRE(worker->status());
   // The descriptor is this process's alone: closing it is what the end of an engine is.
   for (const auto& entry : fs::directory_iterator("/proc/self/fd")) {
