@@ -129,9 +129,7 @@ base::Status FakeAgent::start(Stream& stream, Operation operation, std::string_v
     case Operation::MakeDirectory: break;
     case Operation::SetClock: {
       SANDFORGE_TRY(auto clock, wire::decode<wire::ClockRequest>(request));
-      const auto now = std::chrono::system_clock::now().time_since_epoch();
-      files.set_clock_offset(clock.realtime_ns - std::chrono::duration_cast<std::chrono::nanoseconds>(now).count());
-      simple(stream, {});
+      simple(stream, files.set_clock(clock.realtime_ns));
       return {};
     }
     case Operation::SetIdentity: {

@@ -63,6 +63,17 @@ std::int64_t FileTree::now_ns() const {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(now).count() + clock_offset_ns_;
 }
 
+base::Status FileTree::set_clock(std::int64_t realtime_ns) {
+  // SPEC: Linux takes no time before 1970, and none less than 30 years before its clock's end.
+  constexpr std::int64_t kLatest = INT64_MAX - std::int64_t{30} * 365 * 24 * 3600 * 1'000'000'000;
+  if (realtime_ns < 0 || realtime_ns > kLatest) {
+    return base::make_error(base::Code::InvalidArgument, {}, "the clock cannot be set to this time");
+  }
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  clock_offset_ns_ = realtime_ns - std::chrono::duration_cast<std::chrono::nanoseconds>(now).count();
+  return {};
+}
+
 base::Result<NodePtr> FileTree::find(std::string_view path) const {
   std::vector<std::string> parts;
   if (const int number = split(path, parts)) return fault(path, number);

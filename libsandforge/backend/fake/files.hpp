@@ -62,7 +62,8 @@ class FileTree {
 
   static wire::FileInfo info(std::string_view path, const Node& node);
   std::uint64_t bytes() const noexcept { return usage_->bytes; }
-  void set_clock_offset(std::int64_t offset_ns) noexcept { clock_offset_ns_ = offset_ns; }
+  // Errors: invalid_argument for a time that a kernel would not take either.
+  base::Status set_clock(std::int64_t realtime_ns);
 
  private:
   struct Place {
