@@ -74,11 +74,15 @@ GuestCgroup::~GuestCgroup() {
 base::Result<GuestCgroup> GuestCgroup::create(const std::string& name, const CgroupLimits& limits) {
   const std::string folder = cgroup_folder();
   if (folder.empty()) return GuestCgroup();
-  // Each by itself: a container may have some of them only. What is on already stays on.
-  for (const char* controller : {"+memory", "+pids", "+cpu"}) {
-    (void)write_value(folder + "/cgroup.subtree_control", controller);
+  const std::string control = folder + "/cgroup.subtree_control";
+  std::string on = base::read_pseudo_file(control);
+  // What is on already stays on; each by itself, since a container may have some of them only. After the first guest
+  // there is nothing left to write, and no lock of the whole hierarchy to wait for.
+  for (const char* controller : {"memory", "pids", "cpu"}) {
+    if (!has_word(on, controller) && write_value(control, std::string("+") + controller)) {
+      on += std::string(" ") + controller;
+    }
   }
-  const std::string on = base::read_pseudo_file(folder + "/cgroup.subtree_control");
   if (!has_word(on, "memory")) return GuestCgroup();
   GuestCgroup group(folder + "/" + name);
   if (::mkdir(group.path_.c_str(), 0755) != 0) {
