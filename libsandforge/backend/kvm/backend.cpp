@@ -17,6 +17,7 @@
 #include "base/helpers.hpp"
 #include "base/limits.hpp"
 #include "base/process.hpp"
+#include "base/pseudo_file.hpp"
 #include "vmm/hypervisor/hypervisor.hpp"
 #include "vmm/monitor/config.hpp"
 
@@ -29,20 +30,17 @@ constexpr const char* kMonitor = "sandforge-vmm";
 base::Status check_user_namespaces() {
   struct Switch {
     const char* file;
-    char forbids;
+    const char* forbids;
     const char* remedy;
   };
   constexpr Switch kSwitches[] = {
-      {"/proc/sys/kernel/unprivileged_userns_clone", '0', "sysctl kernel.unprivileged_userns_clone=1"},
-      {"/proc/sys/user/max_user_namespaces", '0', "sysctl user.max_user_namespaces=10000"},
-      {"/proc/sys/kernel/apparmor_restrict_unprivileged_userns", '1',
+      {"/proc/sys/kernel/unprivileged_userns_clone", "0", "sysctl kernel.unprivileged_userns_clone=1"},
+      {"/proc/sys/user/max_user_namespaces", "0", "sysctl user.max_user_namespaces=10000"},
+      {"/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1",
        "sysctl kernel.apparmor_restrict_unprivileged_userns=0"},
   };
   for (const Switch& one : kSwitches) {
-    const base::UniqueFd fd(::open(one.file, O_RDONLY | O_CLOEXEC));
-    char text[2] = {};
-    // A number of several digits is none of these values.
-    if (!fd || ::read(fd.get(), text, 2) < 1 || text[0] != one.forbids || (text[1] >= '0' && text[1] <= '9')) continue;
+    if (base::read_pseudo_file(one.file) != one.forbids) continue;
     return base::make_error(
         base::Code::Denied, "user_namespaces",
         std::string("this host forbids the user namespaces that a monitor is jailed in (") + one.file + ")",
