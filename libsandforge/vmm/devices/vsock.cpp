@@ -270,12 +270,8 @@ base::Status Vsock::to_guest() {
     const Stream& stream = at->second;
     if (stream.host && stream.forwarded - stream.forwarded_told >= kWindow / 2) tell(at->first, kCreditUpdate);
   }
-  while (!control_.empty()) {
-    SANDFORGE_TRY(const bool buffer, next_buffer());
-    if (!buffer) return {};
-    SANDFORGE_TRY_STATUS(give(control_.front(), 0));
-    control_.pop_front();
-  }
+  SANDFORGE_TRY(const bool room, give_answers());
+  if (!room) return {};
   // One packet a stream, round after round, going on behind the one that was served last: where buffers are few, no
   // stream waits for the end of another's flood.
   for (bool more = true; more && turn > 0;) {
@@ -292,13 +288,18 @@ base::Status Vsock::to_guest() {
     }
   }
   // A turn that ended early goes on with the next event: the sockets are still readable.
+  SANDFORGE_TRY([[maybe_unused]] const bool all, give_answers());
+  return {};
+}
+
+base::Result<bool> Vsock::give_answers() {
   while (!control_.empty()) {
     SANDFORGE_TRY(const bool buffer, next_buffer());
-    if (!buffer) return {};
+    if (!buffer) return false;
     SANDFORGE_TRY_STATUS(give(control_.front(), 0));
     control_.pop_front();
   }
-  return {};
+  return true;
 }
 
 // One packet of what the host sent; false when there is no more for now (or no room, or no stream any more).

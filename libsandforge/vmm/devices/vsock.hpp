@@ -78,6 +78,8 @@ class Vsock final : public Device {
   void guest_shuts_down(Streams::iterator at, std::uint32_t flags);
 
   base::Status to_guest();
+  // Answers that wait for room. False: there are no buffers for all of them.
+  base::Result<bool> give_answers();
   base::Result<bool> next_buffer();
   base::Result<bool> read_host(Streams::iterator at);
   base::Status give(const Header& header, std::uint32_t payload);
