@@ -12,6 +12,7 @@
 #include <string>
 
 #include "vmm/storage/disk.hpp"
+#include "vmm/storage/disk_model.hpp"
 
 namespace {
 
@@ -57,20 +58,17 @@ void play(vmm::Disk& disk, std::string& model, const std::uint8_t* step) {
       std::string content(bytes, fill);
       const std::uint64_t cut = step[3] * std::uint64_t{7} % bytes;
       check(disk.write(offset, {{content.data(), cut}, {content.data() + cut, bytes - cut}}));
-      model.replace(offset, bytes, bytes, fill);
+      vmm::test::fill(model, offset, bytes, fill);
       break;
     }
     case 1:
       check(disk.zero(offset, bytes, fill % 2 == 0));
-      model.replace(offset, bytes, bytes, '\0');
+      vmm::test::fill(model, offset, bytes, '\0');
       break;
-    case 2: {
+    case 2:
       disk.discard(offset, bytes);
-      const std::uint64_t first = (offset + kDiskBlock - 1) / kDiskBlock * kDiskBlock;
-      const std::uint64_t end = offset + bytes == kBytes ? kBytes : (offset + bytes) / kDiskBlock * kDiskBlock;
-      if (first < end) model.replace(first, end - first, end - first, '\0');
+      vmm::test::discard(model, offset, bytes);
       break;
-    }
     case 3: check(disk.flush()); break;
     default: break;
   }

@@ -8,6 +8,7 @@
 
 #include "base/limits.hpp"
 #include "vmm/storage/disk_files.hpp"
+#include "vmm/storage/disk_model.hpp"
 
 using namespace sandforge;
 using vmm::Disk;
@@ -123,20 +124,17 @@ TEST_CASE("a layered disk behaves as one piece of memory, across reopening and f
           std::string content(bytes, fill);
           const std::size_t cut = pick(bytes);
           CHECK(disk.write(offset, {{content.data(), cut}, {content.data() + cut, bytes - cut}}));
-          model.replace(offset, bytes, bytes, fill);
+          vmm::test::fill(model, offset, bytes, fill);
           break;
         }
         case 1:
           CHECK(disk.zero(offset, bytes, pick(2) == 0));
-          model.replace(offset, bytes, bytes, '\0');
+          vmm::test::fill(model, offset, bytes, '\0');
           break;
-        case 2: {
+        case 2:
           disk.discard(offset, bytes);
-          const std::uint64_t first = (offset + kDiskBlock - 1) / kDiskBlock * kDiskBlock;
-          const std::uint64_t end = offset + bytes == kBytes ? kBytes : (offset + bytes) / kDiskBlock * kDiskBlock;
-          if (first < end) model.replace(first, end - first, end - first, '\0');
+          vmm::test::discard(model, offset, bytes);
           break;
-        }
         default: break;
       }
       const bool same = read(disk, offset, bytes) == model.substr(offset, bytes);
