@@ -147,7 +147,7 @@ class JailCases(http_harness.Base):
         cls.daemon = cls.start_daemon()
 
 
-@unittest.skipIf(os.geteuid() != 0, "root only")
+@unittest.skipIf(os.geteuid() != 0, "gives each monitor a user id of its own, which takes root")
 class RootTest(JailCases):
     def test_every_monitor_has_a_user_id_and_a_control_group_of_its_own(self) -> None:
         pids = [self.monitor()[1] for _ in range(2)]
