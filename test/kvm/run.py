@@ -21,6 +21,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lab"))
+import lab  # noqa: E402
+
 SUITES = ("boot", "boots", "conformance", "hostile", "jail", "workers")
 ROOT = Path(__file__).resolve().parents[2]
 # What the lab's guest sees of this machine is everything but these, which it has for itself.
@@ -108,10 +111,10 @@ def main() -> int:
         if images.exists() and not visible(images):
             shutil.copytree(images, folder / "images")
             images = folder / "images"
-        lab = ["/usr/bin/python3", str(ROOT / "test/lab/lab.py"), "--smp", "2", "--timeout", "3000", "--"]
+        job = command(suite, programs, images, tests)
         if suite == "boots":  # QEMU has a user id of its own, and the /dev/kvm of the guest is open to root alone
-            lab += ["/bin/sh", "-c", 'chmod 666 /dev/kvm && exec "$@"', "sh"]
-        return subprocess.run(lab + command(suite, programs, images, tests), cwd=folder).returncode
+            job = ["/bin/sh", "-c", 'chmod 666 /dev/kvm && exec "$@"', "sh", *job]
+        return lab.run_job(job, timeout=3000, cwd=folder)
 
 
 if __name__ == "__main__":

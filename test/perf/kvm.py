@@ -105,9 +105,8 @@ def outside(build: Path) -> int:
         if not run.visible(images.resolve()):
             shutil.copytree(images, folder / "images")
             images = folder / "images"
-        lab = ["/usr/bin/python3", str(ROOT / "test/lab/lab.py"), "--icount", "--timeout", "900", "--"]
-        inside = ["/usr/bin/python3", str(folder / "tests/kvm.py"), "--inside", str(folder), str(images.resolve())]
-        return subprocess.run(lab + inside, cwd=folder).returncode
+        job = ["/usr/bin/python3", str(folder / "tests/kvm.py"), "--inside", str(folder), str(images.resolve())]
+        return module(ROOT / "test/lab/lab.py").run_job(job, icount=True, timeout=900, cwd=folder)
 
 
 # ---- in the lab -----------------------------------------------------------------------------------------------------
