@@ -31,13 +31,25 @@ def image_paths(directory: Path, name: str = "default") -> dict[str, Path]:
             for part in ("kernel", "modules", "root")}
 
 
+def descriptors(log: int, control: int, agent: int, files: Sequence[str | Path], kvm: str = "/dev/kvm",
+                layers: Sequence[tuple[str, str]] = ()) -> tuple[dict[int, int], list[int]]:
+    """What a monitor is started with, by the numbers of libsandforge/vmm/monitor/config.hpp, and those of them that were
+    opened here. `files` are kernel, initrd, root and disk; `layers` lie below the disk, from the top down: the map of
+    the layer above, and the layer's file."""
+    flags = (os.O_RDONLY, os.O_RDONLY, os.O_RDONLY, os.O_RDWR)
+    opened = [os.open(kvm, os.O_RDWR), *map(os.open, files, flags)]
+    for index, (above, file) in enumerate(layers):
+        opened += [os.open(above, os.O_RDONLY if index else os.O_RDWR), os.open(file, os.O_RDONLY)]
+    numbers = [*range(4, 9), *range(12, 12 + 2 * len(layers))]
+    return {1: log, 2: log, 3: control, 9: agent, **dict(zip(numbers, opened))}, opened
+
+
 class Monitor:
     """A running sandforge-vmm. Its log is collected by a thread; with `read_log` false, only after its end."""
 
     def __init__(self, program: str, packet: bytes, kernel: str, initrd: str, root: str, disk: str,
                  kvm: str = "/dev/kvm", on_line=None, layers: Sequence[tuple[str, str]] = (),
                  read_log: bool = True) -> None:
-        """`layers` lie below the disk, from the top down: the map of the layer above, and the layer's file."""
         self.folder = tempfile.TemporaryDirectory(prefix="sandforge-kvm-")
         agent = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         agent.bind(self.folder.name + "/agent.sock")
@@ -48,12 +60,8 @@ class Monitor:
         if not read_log:
             os.set_blocking(log_write, False)  # as the backend does; and soon full
             fcntl.fcntl(log_write, fcntl.F_SETPIPE_SZ, 4096)
-        opened = [os.open(kvm, os.O_RDWR), os.open(kernel, os.O_RDONLY), os.open(initrd, os.O_RDONLY),
-                  os.open(root, os.O_RDONLY), os.open(disk, os.O_RDWR)]
-        for index, (above, file) in enumerate(layers):
-            opened += [os.open(above, os.O_RDONLY if index else os.O_RDWR), os.open(file, os.O_RDONLY)]
-        numbers = [*range(4, 9), *range(12, 12 + 2 * len(layers))]
-        given = {1: log_write, 2: log_write, 3: control.fileno(), 9: agent.fileno(), **dict(zip(numbers, opened))}
+        given, opened = descriptors(log_write, control.fileno(), agent.fileno(), (kernel, initrd, root, disk), kvm,
+                                    layers)
 
         def place() -> None:
             parked = {target: os.dup(source) for target, source in given.items()}

@@ -76,7 +76,7 @@ def start(inputs: Inputs, given: dict[int, int], command: list[str]) -> int:
 
 
 def sandforge(inputs: Inputs) -> Started:
-    """As its backend starts it; libsandforge/vmm/monitor/config.hpp has the descriptors and the packet."""
+    """As its backend starts it."""
     packet = launch.config(1, MEMORY_MIB, inputs.command_line, serial=False)
     folder = tempfile.TemporaryDirectory()
     agent = socket.socket(socket.AF_UNIX)
@@ -85,9 +85,8 @@ def sandforge(inputs: Inputs) -> Started:
     ours, control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.send(packet)
     log = (inputs.folder / "monitor.log").open("wb")
-    opened = [os.open("/dev/kvm", os.O_RDWR), os.open(inputs.kernel, os.O_RDONLY), os.open(inputs.initrd, os.O_RDONLY),
-              os.open(inputs.root, os.O_RDONLY), os.open(inputs.disk, os.O_RDWR)]
-    given = {1: log.fileno(), 2: log.fileno(), 3: control.fileno(), 9: agent.fileno(), **dict(enumerate(opened, 4))}
+    files = (inputs.kernel, inputs.initrd, inputs.root, inputs.disk)
+    given, opened = launch.descriptors(log.fileno(), control.fileno(), agent.fileno(), files)
     pid = start(inputs, given, [str(inputs.folder / "sandforge/sandforge-vmm")])
     for fd in opened:
         os.close(fd)

@@ -11,17 +11,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "fail.h"
+
 static void mark(const char* name) {
   char text[64];
   const int length = snprintf(text, sizeof text, "@%s\n", name);
   if (write(-1, text, (size_t)length) >= 0) abort();
-}
-
-static int fail(const char* what, sandforge_error* error) {
-  fprintf(stderr, "%s: %s (%s)%s%s\n", what, sandforge_error_message(error), sandforge_error_reason(error),
-          *sandforge_error_remedy(error) != '\0' ? "; remedy: " : "", sandforge_error_remedy(error));
-  sandforge_error_free(error);
-  return 1;
 }
 
 struct options {

@@ -10,11 +10,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-static int fail(const char* what, sandforge_error* error) {
-  fprintf(stderr, "%s: %s; %s\n", what, sandforge_error_message(error), sandforge_error_remedy(error));
-  sandforge_error_free(error);
-  return 1;
-}
+#include "fail.h"
 
 static long long cpu_ns(void) {
   struct timespec now;
