@@ -5,6 +5,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "vmm/jail/seccomp.hpp"
 
 namespace sandforge::vmm {
@@ -28,10 +30,10 @@ void VcpuGate::pass(std::size_t index) noexcept {
   // either side, this thread sees the turn, or the request comes after it was taken back.
   std::atomic_thread_fence(std::memory_order_seq_cst);
   for (std::uint32_t turn = turn_.load(); turn % 2 == 1; turn = turn_.load()) {
-    // A thread that slept through an opening is counted anew.
-    if (seat.parked_in != turn) {
-      seat.parked_in = turn;
-      if (parked_.fetch_add(1) + 1 == seats_.size()) (void)!::eventfd_write(parked_event_.get(), 1);
+    // Said by name of the turn, not counted: the gate may have been opened, and closed again, since it was read.
+    if (seat.parked_in.load() != turn) {
+      seat.parked_in.store(turn);
+      (void)!::eventfd_write(parked_event_.get(), 1);
     }
     turn_.wait(turn);
   }
@@ -40,7 +42,9 @@ void VcpuGate::pass(std::size_t index) noexcept {
 bool VcpuGate::all_parked() noexcept {
   eventfd_t count = 0;
   (void)!::eventfd_read(parked_event_.get(), &count);
-  return turn_.load() % 2 == 1 && parked_.load() == seats_.size();
+  const std::uint32_t turn = turn_.load();
+  return turn % 2 == 1 &&
+         std::all_of(seats_.begin(), seats_.end(), [turn](const auto& seat) { return seat->parked_in.load() == turn; });
 }
 
 void VcpuGate::close() noexcept {
@@ -56,7 +60,6 @@ void VcpuGate::close() noexcept {
 
 void VcpuGate::open() noexcept {
   if (turn_.load() % 2 == 0) return;
-  parked_.store(0);
   turn_.fetch_add(1);
   turn_.notify_all();
 }

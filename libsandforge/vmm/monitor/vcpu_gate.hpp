@@ -32,9 +32,9 @@ class VcpuGate {
   // vCPU threads, `index` their own: after each exit. BLOCKS while the gate is closed.
   void pass(std::size_t index) noexcept;
 
-  // Loop thread, all below. Readable when the last vCPU was parked.
+  // Loop thread, all below. Readable when a vCPU was parked since all_parked() was last asked.
   int parked_fd() const noexcept { return parked_event_.get(); }
-  // Takes the count of parked_fd.
+  // Whether every vCPU is held by the gate as it is closed now. Takes the count of parked_fd.
   bool all_parked() noexcept;
   void close() noexcept;
   void open() noexcept;
@@ -48,15 +48,14 @@ class VcpuGate {
     Vcpu& vcpu;
     std::atomic<pid_t> thread{0};
     std::atomic<std::uint64_t> exits{0};
-    std::uint32_t parked_in = 0;  // of the thread: the turn in which it was counted as parked
+    std::atomic<std::uint32_t> parked_in{0};  // the last turn in which the thread was held
   };
   explicit VcpuGate(base::UniqueFd event) : parked_event_(std::move(event)) {}
 
   const pid_t process_ = ::getpid();  // kept: a confined thread may not ask
   base::UniqueFd parked_event_;
   std::vector<std::unique_ptr<Seat>> seats_;
-  std::atomic<std::uint32_t> turn_{0};    // odd: closed
-  std::atomic<std::uint32_t> parked_{0};  // in this turn
+  std::atomic<std::uint32_t> turn_{0};  // odd: closed
 };
 
 }  // namespace sandforge::vmm
