@@ -34,6 +34,7 @@
 #include "vmm/monitor/hand_over.hpp"
 #include "vmm/monitor/log_sink.hpp"
 #include "vmm/monitor/loop.hpp"
+#include "vmm/monitor/standstill.hpp"
 #include "vmm/monitor/vcpu_gate.hpp"
 #include "vmm/monitor/vcpu_thread.hpp"
 #include "vmm/platform/io_apic.hpp"
@@ -73,6 +74,7 @@ class KvmMachine final : public Machine, private ControlActions {
         loop_(std::move(events.loop)),
         quiet_loop_(std::move(events.quiet)),
         gate_(std::move(events.gate)),
+        standstill_(*loop_, *quiet_loop_, *gate_),
         hand_over_(std::move(hand_over)),
         ended_(std::move(events.ended)),
         log_(files_.log, limits::kGuestLogBytesMax),
@@ -93,12 +95,12 @@ class KvmMachine final : public Machine, private ControlActions {
   bool has_ended();
 
   void describe(ControlAnswer& answer) override;
-  bool pause() override;
-  void resume() override;
+  bool pause() override { return standstill_.pause(); }
+  void resume() override { standstill_.resume(); }
   bool set_balloon(std::uint64_t bytes) override;
   void stop() override {
     end(Ending::Stopped, {});
-    quiet_loop_->stop();
+    standstill_.end();
   }
 
   // Members are destroyed from the last to the first: users before what they use.
@@ -107,11 +109,11 @@ class KvmMachine final : public Machine, private ControlActions {
   std::unique_ptr<Vm> vm_;
   std::unique_ptr<Loop> loop_, quiet_loop_;
   std::unique_ptr<VcpuGate> gate_;
+  Standstill standstill_;
   HandOver hand_over_;
   base::UniqueFd ended_;
   LogSink log_;
   Control control_;
-  RunState state_ = RunState::Running;
   std::uint64_t started_ns_ = 0;
   Bus memory_bus_, port_bus_;
   base::UniqueFd serial_interrupt_;
@@ -271,36 +273,17 @@ base::Status KvmMachine::set_up(const Config& config, const BootEntry& entry) {
 // ---- what the owner may ask for -------------------------------------------------------------------------------------
 
 void KvmMachine::describe(ControlAnswer& answer) {
-  answer.state = state_;
+  answer.state = standstill_.state();
   answer.exits = gate_->exits();
   answer.started_ns = started_ns_;
   answer.balloon_bytes = std::uint64_t{balloon_->actual()} * kPage;
   answer.released_bytes = balloon_->released_bytes();
 }
 
-bool KvmMachine::pause() {
-  if (state_ == RunState::Paused) return true;
-  state_ = RunState::Pausing;
-  gate_->close();  // accesses that were handed over are still served: their vCPUs stand when they come back
-  return false;
-}
-
-void KvmMachine::resume() {
-  state_ = RunState::Running;
-  gate_->open();
-  quiet_loop_->stop();
-}
-
-// No vCPU moves any more. Nor does a device while only the owner is heard: what came in meanwhile stays in its
-// descriptor until the machine goes on.
 void KvmMachine::on_parked() {
-  if (!gate_->all_parked()) return;  // resumed meanwhile
-  state_ = RunState::Paused;
-  base::Status ran = control_.watch(quiet_loop_.get());
-  if (ran) control_.paused();
-  if (ran && state_ == RunState::Paused && !has_ended()) ran = quiet_loop_->run();
-  if (ran) ran = control_.watch(loop_.get());
-  if (!ran) end(Ending::Internal, ran.error().message);
+  if (const base::Status held = standstill_.on_parked(control_, has_ended()); !held) {
+    end(Ending::Internal, held.error().message);
+  }
 }
 
 bool KvmMachine::set_balloon(std::uint64_t bytes) {
