@@ -90,6 +90,11 @@ inline constexpr std::size_t kBalloonPagesMax = 16384;          // page numbers 
 inline constexpr std::uint64_t kBalloonTurnBytes = 128 * kMiB;  // of guest memory; Linux reports 64 MiB at once
 inline constexpr std::size_t kDiskLayersMax = 16;               // files that a disk is made of
 
+// Policy
+inline constexpr std::size_t kPolicyBytesMax = 256 * kKiB;
+inline constexpr std::size_t kPolicyListMax = 256;  // entries of one list
+inline constexpr std::size_t kHomesMax = 1024;      // of other users, that mounts are kept out of by name
+
 // Images
 inline constexpr std::uint64_t kImportBytesMax = 64 * kGiB;
 inline constexpr std::size_t kImageNameMax = 64;

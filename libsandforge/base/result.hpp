@@ -38,6 +38,7 @@ struct [[nodiscard]] Error {
   std::string message;  // one sentence for people
   std::string remedy;   // what to do about it, may be empty
   int os_errno = 0;     // of the failed call, 0 when there was none
+  std::string rule{};   // of the policy that refused, else empty
 
   // Puts "what: " before the message. Used once a layer.
   Error context(std::string_view what) &&;

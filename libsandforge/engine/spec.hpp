@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/printable.hpp"
 #include "base/result.hpp"
 #include "wire/messages.hpp"
 
@@ -54,8 +55,7 @@ base::Result<ExecSpec> resolve_exec(ExecSpec given);
 // Guest paths: absolute, not empty, within limits::kPathMax, no NUL. Errors: invalid_argument "invalid_path".
 base::Status check_guest_path(std::string_view path);
 
-// Bytes of the guest made fit for a one-line message: control and non-UTF-8 bytes as \xNN, cut after `most` bytes.
-std::string printable(std::string_view bytes, std::size_t most = 200);
+using base::printable;
 
 // [A-Za-z0-9][A-Za-z0-9_.-]{0,127}
 bool is_valid_id(std::string_view id) noexcept;

@@ -6,12 +6,15 @@
 #include <algorithm>
 
 #include "base/limits.hpp"
+#include "base/toml_reader.hpp"
 #include "image/digest.hpp"
-#include "image/toml_reader.hpp"
 
 namespace sandforge::image {
 
 namespace {
+
+using base::TomlDocument;
+using base::TomlTable;
 
 // What may stand between quotes without escaping, in names of modules and releases.
 bool is_plain_word(std::string_view text) {

@@ -8,14 +8,17 @@
 #include <utility>
 
 #include "base/limits.hpp"
+#include "base/toml_reader.hpp"
 #include "image/digest.hpp"
 #include "image/embedded.hpp"
 #include "image/kernel_config.hpp"
-#include "image/toml_reader.hpp"
 
 namespace sandforge::image {
 
 namespace {
+
+using base::TomlDocument;
+using base::TomlTable;
 
 // Goes up when the same recipe gives another image than before, for a reason that is not in kFinishRootScript.
 constexpr int kBuilderFormat = 2;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "image/toml_reader.hpp"
+#include "base/toml_reader.hpp"
 
 #include <fmt/format.h>
 
@@ -22,13 +22,15 @@ namespace {
 
 #include <algorithm>
 
-namespace sandforge::image {
+#include "base/nearest_word.hpp"
+
+namespace sandforge::base {
 
 namespace {
 
-base::Error invalid(std::string_view name, const toml::source_position& place, std::string_view text) {
-  return base::make_error(base::Code::InvalidArgument, "invalid_toml",
-                          fmt::format("{}: line {}, column {}: {}", name, place.line, place.column, text));
+Error invalid(std::string_view name, const toml::source_position& place, std::string_view text) {
+  return make_error(Code::InvalidArgument, "invalid_toml",
+                    fmt::format("{}: line {}, column {}: {}", name, place.line, place.column, text));
 }
 
 const toml::table& as_table(const void* table) { return *static_cast<const toml::table*>(table); }
@@ -51,7 +53,7 @@ TomlDocument::TomlDocument(TomlDocument&&) noexcept = default;
 TomlDocument::~TomlDocument() = default;
 TomlTable TomlDocument::top() const { return {&tree_->table, &tree_->name}; }
 
-base::Result<TomlDocument> TomlDocument::parse(std::string_view text, std::string name) {
+Result<TomlDocument> TomlDocument::parse(std::string_view text, std::string name) {
   toml::source_position place{1, 1};
   for (const char c : text) {
     // toml++ 3.3 has undefined behaviour for most other characters where it looks for white space.
@@ -71,26 +73,41 @@ base::Result<TomlDocument> TomlDocument::parse(std::string_view text, std::strin
   }
 }
 
-base::Error TomlTable::error_at(std::string_view key, std::string_view text) const {
+Error TomlTable::error_at(std::string_view key, std::string_view text) const {
   const toml::table& table = as_table(table_);
   const toml::node* node = table.get(key);
   const auto place = node == nullptr ? place_of(table) : node->source().begin;
   return invalid(*name_, place, fmt::format("\"{}\" {}", key, text));
 }
 
+Error TomlTable::error_in(std::string_view key, std::size_t index, std::string_view text) const {
+  const toml::node* node = as_table(table_).get(key);
+  const toml::array* array = node == nullptr ? nullptr : node->as_array();
+  if (array == nullptr || index >= array->size()) return error_at(key, text);
+  return invalid(*name_, array->get(index)->source().begin, fmt::format("\"{}\" {}", key, text));
+}
+
+std::uint32_t TomlTable::line_of(std::string_view key) const {
+  const toml::node* node = as_table(table_).get(key);
+  return node == nullptr ? 0 : node->source().begin.line;
+}
+
 bool TomlTable::has(std::string_view key) const { return as_table(table_).contains(key); }
 
-base::Status TomlTable::only(std::initializer_list<std::string_view> known) const {
+Status TomlTable::only(std::initializer_list<std::string_view> known) const {
   for (const auto& [key, node] : as_table(table_)) {
     if (std::find(known.begin(), known.end(), key.str()) != known.end()) continue;
     std::string all;
     for (const std::string_view name : known) all += fmt::format("{}{}", all.empty() ? "" : ", ", name);
-    return invalid(*name_, key.source().begin, fmt::format("unknown key \"{}\"; known here: {}", key.str(), all));
+    const std::string_view nearest = nearest_word(key.str(), {known.begin(), known.size()});
+    return invalid(*name_, key.source().begin,
+                   fmt::format("unknown key \"{}\"{}; known here: {}", key.str(),
+                               nearest.empty() ? "" : fmt::format(", did you mean \"{}\"?", nearest), all));
   }
   return {};
 }
 
-base::Result<std::string> TomlTable::string(std::string_view key) const {
+Result<std::string> TomlTable::string(std::string_view key) const {
   const toml::node* node = as_table(table_).get(key);
   if (node == nullptr) return std::string();
   const auto* value = node->as_string();
@@ -98,7 +115,7 @@ base::Result<std::string> TomlTable::string(std::string_view key) const {
   return value->get();
 }
 
-base::Result<std::vector<std::string>> TomlTable::strings(std::string_view key) const {
+Result<std::vector<std::string>> TomlTable::strings(std::string_view key) const {
   std::vector<std::string> values;
   const toml::node* node = as_table(table_).get(key);
   if (node == nullptr) return values;
@@ -112,7 +129,7 @@ base::Result<std::vector<std::string>> TomlTable::strings(std::string_view key) 
   return values;
 }
 
-base::Result<std::vector<TomlTable>> TomlTable::tables(std::string_view key) const {
+Result<std::vector<TomlTable>> TomlTable::tables(std::string_view key) const {
   std::vector<TomlTable> values;
   const toml::node* node = as_table(table_).get(key);
   if (node == nullptr) return values;
@@ -126,12 +143,36 @@ base::Result<std::vector<TomlTable>> TomlTable::tables(std::string_view key) con
   return values;
 }
 
-base::Result<std::string> TomlTable::required_string(std::string_view key) const {
+Result<std::optional<std::int64_t>> TomlTable::integer(std::string_view key) const {
+  const toml::node* node = as_table(table_).get(key);
+  if (node == nullptr) return std::optional<std::int64_t>();
+  const auto* value = node->as_integer();
+  if (value == nullptr) return error_at(key, "must be an integer");
+  return std::optional(value->get());
+}
+
+Result<std::optional<bool>> TomlTable::boolean(std::string_view key) const {
+  const toml::node* node = as_table(table_).get(key);
+  if (node == nullptr) return std::optional<bool>();
+  const auto* value = node->as_boolean();
+  if (value == nullptr) return error_at(key, "must be true or false");
+  return std::optional(value->get());
+}
+
+Result<std::optional<TomlTable>> TomlTable::table(std::string_view key) const {
+  const toml::node* node = as_table(table_).get(key);
+  if (node == nullptr) return std::optional<TomlTable>();
+  const toml::table* value = node->as_table();
+  if (value == nullptr) return error_at(key, "must be a table");
+  return std::optional(TomlTable(value, name_));
+}
+
+Result<std::string> TomlTable::required_string(std::string_view key) const {
   if (!has(key)) return error_at(key, "is missing");
   return string(key);
 }
 
-base::Result<std::int64_t> TomlTable::required_integer(std::string_view key) const {
+Result<std::int64_t> TomlTable::required_integer(std::string_view key) const {
   const toml::node* node = as_table(table_).get(key);
   if (node == nullptr) return error_at(key, "is missing");
   const auto* value = node->as_integer();
@@ -139,7 +180,7 @@ base::Result<std::int64_t> TomlTable::required_integer(std::string_view key) con
   return value->get();
 }
 
-base::Result<TomlTable> TomlTable::required_table(std::string_view key) const {
+Result<TomlTable> TomlTable::required_table(std::string_view key) const {
   const toml::node* node = as_table(table_).get(key);
   if (node == nullptr) return error_at(key, "is missing");
   const toml::table* value = node->as_table();
@@ -147,4 +188,4 @@ base::Result<TomlTable> TomlTable::required_table(std::string_view key) const {
   return TomlTable(value, name_);
 }
 
-}  // namespace sandforge::image
+}  // namespace sandforge::base
