@@ -9,7 +9,8 @@
 #include <csignal>
 #include <string>
 
-#include "vmm/jail/jail.hpp"
+#include "base/limits.hpp"
+#include "jail/enter.hpp"
 #include "vmm/monitor/config.hpp"
 #include "vmm/monitor/machine.hpp"
 
@@ -46,7 +47,10 @@ int main() {
   (void)std::signal(SIGPIPE, SIG_IGN);
   // A write beyond a limit on file sizes, which the guest can cause, is to be an error of the request.
   (void)std::signal(SIGXFSZ, SIG_IGN);
-  if (const auto jailed = vmm::enter_jail(vmm::kLastFd); !jailed) {
+  jail::Options options;
+  options.last_descriptor = vmm::kLastFd;
+  options.limits = {limits::kMonitorOpenFiles, limits::kMonitorFileBytesMax};
+  if (const auto jailed = jail::enter(options); !jailed) {
     finish(vmm::Ending::BadRequest, jailed.error().message + "; " + jailed.error().remedy);
   }
   const auto config = receive_config();

@@ -36,7 +36,7 @@ def check_code(path: Path, name: str, text: str) -> None:
         wide = [i + 1 for i, line in enumerate(lines) if len(line) > 120]
         check(not wide, f"{name}:{wide[:1]}: over 120 columns")
     if name.startswith(("sandforged/", "examples/", "bindings/")):
-        inside = re.search(r'#include "(base|engine|backend|wire|vmm|policy|net|image|agent|agent_client|capi|fsd)/', text)
+        inside = re.search(r'#include "(base|engine|backend|wire|vmm|policy|net|image|agent|agent_client|capi|fsd|jail)/', text)
         check(not inside, f"{name}: uses the inside of the library")
     if name.startswith(("libsandforge/", "sandforged/")) and path.suffix in {".hpp", ".cpp"}:
         check(not re.search(r"\b(usleep|nanosleep|sleep_for|sleep_until)\b", text), f"{name}: sleeps")

@@ -6,6 +6,7 @@
 #include <span>
 
 #include "base/result.hpp"
+#include "jail/filter.hpp"
 
 namespace sandforge::vmm {
 
@@ -14,18 +15,7 @@ enum class ThreadRole {
   Loop,  // owns the devices and their descriptors
 };
 
-struct SyscallRule {
-  long number;
-  enum class Check : unsigned char {
-    None,
-    NoExecutable,  // of mprotect: no PROT_EXEC in the third argument
-    FreshMemory,   // of mmap: no PROT_EXEC, and no file behind it
-    GiveBack,      // of madvise: MADV_DONTNEED and nothing else
-    KnownRequest,  // of ioctl: the second argument is one of the role's requests
-    Kick,          // of tgkill: a thread of this process, and the signal that interrupts a vCPU
-  } check;
-  const char* reason;
-};
+using SyscallRule = jail::SyscallRule;
 
 // Interrupts a vCPU thread in the guest. Its handler does nothing.
 inline constexpr int kKickSignal = SIGUSR1;

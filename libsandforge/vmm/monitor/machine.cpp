@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "base/limits.hpp"
+#include "jail/enter.hpp"
 #include "vmm/arch/x86_64/acpi.hpp"
 #include "vmm/arch/x86_64/boot.hpp"
 #include "vmm/arch/x86_64/cpuid.hpp"
@@ -26,7 +27,6 @@
 #include "vmm/devices/rng.hpp"
 #include "vmm/devices/vsock.hpp"
 #include "vmm/hypervisor/hypervisor.hpp"
-#include "vmm/jail/jail.hpp"
 #include "vmm/jail/seccomp.hpp"
 #include "vmm/memory/guest_ram.hpp"
 #include "vmm/monitor/control.hpp"
@@ -337,7 +337,7 @@ Finished KvmMachine::run() {
   // While the guest starts: it comes to these pages some milliseconds later, and asks for no device before. The filter
   // of this thread, which has read nothing of the guest's yet, would not let it.
   for (const GuestRange& range : soon_written_) ram_.make_private(range.address, range.bytes);
-  base::Status ran = forbid_threads();
+  base::Status ran = jail::forbid_threads();
   if (ran) ran = confine_thread(ThreadRole::Loop);
   if (ran) control_.configured();
   if (ran) ran = loop_->run();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "vmm/jail/jail.hpp"
+#include "jail/enter.hpp"
 
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <sched.h>
 #include <sys/mount.h>
@@ -10,23 +11,21 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdint>
+#include <string>
 
-#include "base/limits.hpp"
+#include "base/unique_fd.hpp"
 
-namespace sandforge::vmm {
+namespace sandforge::jail {
 namespace {
 
-base::Status enter_namespaces() {
+base::Status enter_namespaces(const Options& options) {
+  const std::uint32_t uid = ::geteuid(), gid = ::getegid();
   // Not the PID namespace: a process gets that at its birth (base::SpawnOptions::own_pids) or only for its children.
   constexpr int kSpaces = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWUTS | CLONE_NEWCGROUP;
-  if (::unshare(kSpaces) == 0) return {};
-  base::Error error = base::os_error("enter namespaces of its own");
-  error.code = base::Code::Denied;
-  error.reason = "user_namespaces";
-  return std::move(error).with_remedy(
-      "sysctl user.max_user_namespaces=10000 (and kernel.unprivileged_userns_clone=1 "
-      "where it exists)");
+  if (::unshare(kSpaces) != 0) return no_user_namespaces("enter namespaces of its own", errno);
+  return options.own_id_is_zero ? map_own_id_to_zero(uid, gid) : base::Status();
 }
 
 // An empty, unwritable root; the old one goes, with everything that was mounted below it.
@@ -85,30 +84,55 @@ base::Status limit(__rlimit_resource resource, rlim_t value, const char* what) {
   return {};
 }
 
-base::Status limit_resources() {
+base::Status limit_resources(const Limits& limits) {
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) != 0) return base::os_error("read the limit of open files");
   SANDFORGE_TRY_STATUS(limit(RLIMIT_CORE, 0, "forbid core files"));
-  SANDFORGE_TRY_STATUS(limit(RLIMIT_NOFILE, limits::kMonitorOpenFiles, "limit open files"));
-  SANDFORGE_TRY_STATUS(limit(RLIMIT_FSIZE, limits::kMonitorFileBytesMax, "limit the size of files"));
+  SANDFORGE_TRY_STATUS(limit(RLIMIT_NOFILE, std::min<rlim_t>(limits.open_files, files.rlim_max), "limit open files"));
+  SANDFORGE_TRY_STATUS(limit(RLIMIT_FSIZE, limits.file_bytes, "limit the size of files"));
   return limit(RLIMIT_MEMLOCK, 0, "forbid locked memory");
 }
 
 }  // namespace
 
-base::Status enter_jail(int last_descriptor) {
+base::Error no_user_namespaces(const char* what, int number) {
+  base::Error error = base::os_error(what, number);
+  error.code = base::Code::Denied;
+  error.reason = "user_namespaces";
+  return std::move(error).with_remedy(
+      "sysctl user.max_user_namespaces=10000 (and kernel.unprivileged_userns_clone=1 "
+      "where it exists)");
+}
+
+// SPEC: user_namespaces(7): one line, the own id, and no setgroups: what any process may write.
+base::Status map_own_id_to_zero(std::uint32_t uid, std::uint32_t gid) {
+  const auto line = [](std::uint32_t id) { return "0 " + std::to_string(id) + " 1"; };
+  const std::pair<const char*, std::string> files[] = {
+      {"/proc/self/setgroups", "deny"}, {"/proc/self/uid_map", line(uid)}, {"/proc/self/gid_map", line(gid)}};
+  for (const auto& [file, text] : files) {
+    const base::UniqueFd fd(::open(file, O_WRONLY | O_CLOEXEC));
+    if (!fd || ::write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
+      return base::os_error(std::string("write ") + file);
+    }
+  }
+  return {};
+}
+
+base::Status enter(const Options& options) {
   int death_signal = 0;
   ::prctl(PR_GET_PDEATHSIG, &death_signal);
   const pid_t parent = ::getppid();
   ::umask(077);
-  if (::syscall(SYS_close_range, static_cast<unsigned>(last_descriptor) + 1, ~0u, 0) != 0) {
+  if (::syscall(SYS_close_range, static_cast<unsigned>(options.last_descriptor) + 1, ~0u, 0) != 0) {
     return base::os_error("close what was not asked for");
   }
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return base::os_error("give up new privileges");
-  SANDFORGE_TRY_STATUS(enter_namespaces());
+  SANDFORGE_TRY_STATUS(enter_namespaces(options));
   SANDFORGE_TRY_STATUS(empty_root());
   SANDFORGE_TRY_STATUS(drop_capabilities());
-  SANDFORGE_TRY_STATUS(forbid_paths());
+  if (options.forbid_paths) SANDFORGE_TRY_STATUS(forbid_paths());
   if (::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return base::os_error("forbid dumps");
-  SANDFORGE_TRY_STATUS(limit_resources());
+  SANDFORGE_TRY_STATUS(limit_resources(options.limits));
   // A change of credentials may have cleared the death signal; the parent may have died meanwhile. In a PID namespace
   // of its own this process sees no parent: then the hang-up of the control socket tells (main.cpp).
   if (death_signal != 0) {
@@ -120,4 +144,4 @@ base::Status enter_jail(int last_descriptor) {
 
 base::Status forbid_threads() { return limit(RLIMIT_NPROC, 0, "forbid further threads"); }
 
-}  // namespace sandforge::vmm
+}  // namespace sandforge::jail
