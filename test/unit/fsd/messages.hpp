@@ -50,6 +50,7 @@ class Message {
     body_.resize(body_.size() - std::min(count, body_.size()));
     return *this;
   }
+  std::uint32_t opcode() const { return header_.opcode; }
   std::string bytes() const {
     fuse_in_header header = header_;
     header.len = lies_ ? length_ : static_cast<std::uint32_t>(sizeof header + body_.size());
