@@ -58,6 +58,7 @@ void Vsock::reset() {
   buffer_.reset();
   active_.reset();
   out_of_buffers_ = held_back_ = false;
+  taken_descriptors_ = 0;
 }
 
 base::Status Vsock::kick(std::size_t queue) {
@@ -75,14 +76,22 @@ base::Status Vsock::settle() {
   }
   // The guest has buffers left, so it may have no reason to kick: go on with the next turn.
   if (held_back_ && control_.size() < kControlMax) active_->interrupt->kick_again(kFromGuest);
-  bool interrupt = false;
-  for (const std::size_t queue : {kToGuest, kFromGuest}) {
-    SANDFORGE_TRY(const bool wanted, active_->queues[queue].needs_interrupt());
+  SANDFORGE_TRY_STATUS(tell_driver());
+  for (auto& [port, stream] : streams_) update_watch(port, stream);
+  watch_listener();
+  return {};
+}
+
+// That its packets were taken is news a driver can wait for, as long as it has descriptors left: it comes with the next
+// packet for the guest, or when a quarter of the descriptors are back. So a packet each way is one interrupt, not two.
+base::Status Vsock::tell_driver() {
+  SANDFORGE_TRY(bool interrupt, active_->queues[kToGuest].needs_interrupt());
+  if (interrupt || taken_descriptors_ >= active_->queues[kFromGuest].size() / 4) {
+    taken_descriptors_ = 0;
+    SANDFORGE_TRY(const bool wanted, active_->queues[kFromGuest].needs_interrupt());
     interrupt = interrupt || wanted;
   }
   if (interrupt) active_->interrupt->queues_used();
-  for (auto& [port, stream] : streams_) update_watch(port, stream);
-  watch_listener();
   return {};
 }
 
@@ -107,6 +116,7 @@ base::Status Vsock::from_guest() {
     asked = false;
     SANDFORGE_TRY_STATUS(take(*chain));
     SANDFORGE_TRY_STATUS(queue.push(chain->head, 0));
+    taken_descriptors_ += chain->readable.size() + chain->writable.size();
   }
   active_->interrupt->kick_again(kFromGuest);
   return {};
@@ -327,6 +337,10 @@ base::Result<bool> Vsock::read_host(Streams::iterator at) {
     drop(at);
     return false;
   }
+  // A short read left nothing behind; what comes later is told by the watch.
+  std::size_t offered = 0;
+  for (const iovec& part : parts) offered += part.iov_len;
+  if (static_cast<std::size_t>(n) < offered) stream.readable = false;
   Header header = header_for(at->first, kReadWrite);
   header.length = static_cast<std::uint32_t>(n);
   stream.sent += header.length;

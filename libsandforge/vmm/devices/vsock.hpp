@@ -93,6 +93,7 @@ class Vsock final : public Device {
   void update_watch(std::uint32_t guest_port, Stream& stream);
   void drop(Streams::iterator at);
   base::Status settle();
+  base::Status tell_driver();
   void run(base::Status (Vsock::*work)());
 
   VsockOptions options_;
@@ -102,7 +103,8 @@ class Vsock final : public Device {
   std::deque<Header> control_;   // packets without payload that wait for a buffer of the guest
   std::optional<Chain> buffer_;  // of the guest, taken out of its queue and not yet used
   bool out_of_buffers_ = false;
-  bool held_back_ = false;  // from_guest stopped because control_ is full
+  std::size_t taken_descriptors_ = 0;  // of the guest's packets, since its driver was last told
+  bool held_back_ = false;             // from_guest stopped because control_ is full
   bool listener_watched_ = false;
   std::uint32_t last_served_ = 0;  // the guest's port whose host was read last
 };

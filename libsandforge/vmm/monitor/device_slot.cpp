@@ -28,11 +28,10 @@ base::Result<std::unique_ptr<DeviceSlot>> DeviceSlot::create(const GuestMemory& 
     SANDFORGE_TRY(base::UniqueFd kick, make_event());
     const int fd = kick.get();
     MmioTransport* transport = slot->transport_.get();
-    SANDFORGE_TRY_STATUS(loop.add(fd, EPOLLIN, [fd, queue, transport](std::uint32_t) {
-      eventfd_t count = 0;
-      // Before the queue is looked at: a kick that comes meanwhile is not lost.
-      if (::eventfd_read(fd, &count) == 0) transport->kick(queue);
-    }));
+    // Edge-triggered: each count wakes the loop by itself, and nobody has to read it. One that comes while the queue is
+    // looked at is told in the next round.
+    SANDFORGE_TRY_STATUS(
+        loop.add(fd, EPOLLIN | EPOLLET, [queue, transport](std::uint32_t) { transport->kick(queue); }));
     slot->kicks_.push_back(std::move(kick));
   }
   return slot;

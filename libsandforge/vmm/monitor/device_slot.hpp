@@ -15,7 +15,7 @@
 
 namespace sandforge::vmm {
 
-// Device loop thread only.
+// Device loop thread only, but for access_at_once.
 class DeviceSlot final : public Registers {
  public:
   // `memory` and `loop` outlive the slot.
@@ -28,6 +28,9 @@ class DeviceSlot final : public Registers {
 
   void read(std::uint64_t offset, std::span<std::byte> out) override { transport_->read(offset, out); }
   void write(std::uint64_t offset, std::span<const std::byte> in) override { transport_->write(offset, in); }
+  bool access_at_once(std::uint64_t offset, bool write, std::span<std::byte> data) noexcept override {
+    return transport_->access_at_once(offset, write, data);
+  }
   MmioTransport& transport() noexcept { return *transport_; }
 
  private:

@@ -9,6 +9,7 @@ namespace {
 void access(const Bus& bus, HandOver& hand_over, std::uint64_t address, bool write, std::span<std::byte> data) {
   const Bus::Target target = bus.find(address, data.size());
   if (target.registers != nullptr) {
+    if (target.registers->access_at_once(target.offset, write, data)) return;
     hand_over.perform(target, write, data);
   } else if (!write) {
     std::fill(data.begin(), data.end(), std::byte{0xff});  // as an empty bus reads

@@ -9,13 +9,19 @@
 
 namespace sandforge::vmm {
 
-// Registers that a guest can reach. Called on the device loop's thread with 1 to 8 bytes at `offset` into the range.
+// Registers that a guest can reach. Called on the device loop's thread, but for access_at_once, with 1 to 8 bytes at
+// `offset` into the range.
 // Never fails: nonsense reads as something and writes nothing.
 class Registers {
  public:
   virtual ~Registers() = default;
   virtual void read(std::uint64_t offset, std::span<std::byte> out) = 0;
   virtual void write(std::uint64_t offset, std::span<const std::byte> in) = 0;
+  // Any thread, without waiting: performs the access if it is one of the few that every interrupt costs. False: it is
+  // for the loop.
+  virtual bool access_at_once(std::uint64_t /*offset*/, bool /*write*/, std::span<std::byte> /*data*/) noexcept {
+    return false;
+  }
 };
 
 class Bus {

@@ -90,6 +90,19 @@ void MmioTransport::write(std::uint64_t offset, std::span<const std::byte> in) {
   write_register(static_cast<std::uint32_t>(offset), value);
 }
 
+bool MmioTransport::access_at_once(std::uint64_t offset, bool write, std::span<std::byte> data) noexcept {
+  std::uint32_t value = 0;
+  if (offset != (write ? kInterruptAck : kInterruptStatus) || data.size() != sizeof value) return false;
+  if (write) {
+    std::memcpy(&value, data.data(), sizeof value);
+    interrupt_status_ &= ~value;
+  } else {
+    value = interrupt_status_;
+    std::memcpy(data.data(), &value, sizeof value);
+  }
+  return true;
+}
+
 void MmioTransport::write_register(std::uint32_t offset, std::uint32_t value) {
   switch (offset) {
     case kDeviceFeaturesSelect: device_features_select_ = value; break;

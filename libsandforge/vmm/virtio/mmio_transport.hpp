@@ -8,6 +8,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -33,6 +34,8 @@ class MmioTransport final : public Interrupt {
   // ignored. Device loop thread.
   void read(std::uint64_t offset, std::span<std::byte> out);
   void write(std::uint64_t offset, std::span<const std::byte> in);
+  // Any thread: a read of InterruptStatus and a write to InterruptACK, which each interrupt costs. False for all else.
+  bool access_at_once(std::uint64_t offset, bool write, std::span<std::byte> data) noexcept;
   // What a write to QueueNotify does, for a kick that came over an ioeventfd.
   void kick(std::uint32_t queue);
 
@@ -68,7 +71,7 @@ class MmioTransport final : public Interrupt {
   std::function<void()> raise_;
   std::function<void(std::uint32_t)> again_;
   std::uint32_t status_ = 0;
-  std::uint32_t interrupt_status_ = 0;
+  std::atomic<std::uint32_t> interrupt_status_ = 0;  // vCPU threads read and acknowledge it themselves
   std::uint32_t config_generation_ = 0;
   std::uint32_t device_features_select_ = 0, driver_features_select_ = 0;
   std::uint64_t driver_features_ = 0;

@@ -55,6 +55,7 @@ class Queue {
   // may have come in between.
   base::Status want_kicks(bool wanted);
 
+  std::uint16_t size() const noexcept { return layout_.size; }
   std::uint16_t next_available() const noexcept { return next_available_; }
   std::uint16_t next_used() const noexcept { return next_used_; }
 

@@ -291,3 +291,22 @@ TEST_CASE_FIXTURE(Fixture, "packets that are no packets break the driver, not th
   REQUIRE_FALSE(kicked);
   CHECK(kicked.error().code == base::Code::Corrupt);
 }
+
+TEST_CASE_FIXTURE(Fixture,
+                  "that packets were taken is told with the next for the guest, or for a quarter of the queue") {
+  const base::UniqueFd host = open();
+  const int before = driver.interrupt().used;
+  const auto say = [&] { CHECK(send(make(kData, 2), "hi")); };
+  for (int i = 0; i < 15; ++i) say();
+  CHECK(driver.used(1).size() == 16);  // given back at once, for a driver that looks
+  CHECK(driver.interrupt().used == before);
+  say();
+  CHECK(driver.interrupt().used == before + 1);
+  say();
+  CHECK(driver.interrupt().used == before + 1);
+  REQUIRE(::send(host.get(), "you", 3, 0) == 3);
+  watcher.poll();
+  CHECK(driver.interrupt().used == before + 2);
+  for (int i = 0; i < 15; ++i) say();
+  CHECK(driver.interrupt().used == before + 2);
+}
