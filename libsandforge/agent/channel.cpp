@@ -9,6 +9,8 @@
 
 #include <linux/vm_sockets.h>
 
+#include <utility>
+
 #include "agent/clock.hpp"
 
 namespace sandforge::agent {
@@ -22,6 +24,7 @@ base::Status make_nonblocking(int fd) {
 }  // namespace
 
 Channel::~Channel() {
+  loop_.cancel_delayed();
   if (fd_) loop_.remove(fd_.get());
   if (listener_) loop_.remove(listener_.get());
 }
@@ -42,7 +45,8 @@ base::Status Channel::start(Kind kind, base::UniqueFd fd, std::uint32_t port) {
 }
 
 base::Status Channel::watch() {
-  return loop_.add(fd_.get(), EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, [this](std::uint32_t) { pump(); });
+  return loop_.add(fd_.get(), EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+                   [this](std::uint32_t events) { pump(events); });
 }
 
 // Whether the host has answered. A refusal is the end of the channel: asking again at once would spin.
@@ -78,9 +82,7 @@ void Channel::accept_connection() {
   go_down();
   if (fd_) loop_.remove(fd_.get());
   fd_ = std::move(fd);
-  const base::Status added =
-      loop_.add(fd_.get(), EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, [this](std::uint32_t) { pump(); });
-  if (!added) {
+  if (!watch()) {
     fd_.reset();
     return;
   }
@@ -92,7 +94,7 @@ bool Channel::port_has_host() const {
   return ::poll(&state, 1, 0) >= 0 && (state.revents & POLLHUP) == 0;
 }
 
-void Channel::pump() {
+void Channel::pump(std::uint32_t events) {
   if (kind_ == Kind::Port) {
     const bool host = port_has_host();
     if (!host) {
@@ -106,15 +108,39 @@ void Channel::pump() {
   if (!fd_ || ended_) return;
   if (!up_ && kind_ == Kind::Dialer && !dialled()) return;
   if (!up_) go_up();
-  read_input();
-  flush();
+  hung_up_ = hung_up_ || (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
+  if (hung_up_ || (kind_ != Kind::Dialer && kind_ != Kind::Listener)) {
+    read_input();
+  } else {
+    read_sparing();
+  }
+  if (blocked_) flush();  // else what waits for company goes on waiting
+}
+
+// Linux tells the host of new room whenever a vsock has run empty: a packet of its own for every request, with a kick
+// and an answer. So the last byte that came stays in the socket until more comes.
+void Channel::read_sparing() {
+  while (fd_ && up_) {
+    const ssize_t n = ::recv(fd_.get(), in_.data(), in_.size(), MSG_PEEK);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && errno == EAGAIN) return;
+    if (n <= 0) return go_down();
+    const std::size_t seen = std::exchange(spared_, 1);
+    const auto count = static_cast<std::size_t>(n);
+    // What is there is there: neither blocks nor falls short.
+    if (count > 1 && ::recv(fd_.get(), in_.data(), count - 1, 0) != n - 1) return go_down();
+    if (count > seen && !ignoring_) events_.received(std::string_view(in_).substr(seen, count - seen));
+    if (count < in_.size()) return;
+  }
 }
 
 void Channel::read_input() {
   while (fd_ && up_) {
     const ssize_t n = ::read(fd_.get(), in_.data(), in_.size());
     if (n > 0) {
-      if (!ignoring_) events_.received(std::string_view(in_).substr(0, static_cast<std::size_t>(n)));
+      const std::size_t seen = std::exchange(spared_, 0);
+      const std::string_view fresh = std::string_view(in_).substr(seen, static_cast<std::size_t>(n) - seen);
+      if (!ignoring_ && !fresh.empty()) events_.received(fresh);
       continue;
     }
     if (n < 0 && errno == EINTR) continue;
@@ -125,7 +151,8 @@ void Channel::read_input() {
 
 void Channel::go_up() {
   up_ = true;
-  ignoring_ = false;
+  ignoring_ = hung_up_ = false;
+  spared_ = 0;
   events_.connected();
 }
 
@@ -155,10 +182,15 @@ void Channel::drop() {
   go_down();
 }
 
-void Channel::send(std::string_view bytes) {
+void Channel::send(std::string_view bytes, Urgency urgency) {
   if (!up_ || ignoring_) return;
+  const bool first = flushed();
   out_.append(bytes);
   was_congested_ = was_congested_ || congested();
+  if (urgency == Urgency::Company) {
+    if (first) loop_.delay(kCompanyMs, [this] { flush(); });
+    return;
+  }
   // Frames of one round leave in one write: each write to a port costs the guest an exit.
   if (flush_deferred_) return;
   flush_deferred_ = true;
@@ -169,9 +201,12 @@ void Channel::send(std::string_view bytes) {
 }
 
 void Channel::flush() {
+  loop_.cancel_delayed();
+  blocked_ = false;
   while (fd_ && up_ && !flushed()) {
     const ssize_t n = ::write(fd_.get(), out_.data() + out_offset_, out_.size() - out_offset_);
     if (n < 0 && errno == EINTR) continue;
+    blocked_ = n < 0;
     if (n < 0 && errno == EAGAIN) break;
     if (n < 0) {
       // A port says so when the host closed its end; the watch tells it too.

@@ -50,8 +50,12 @@ class Channel {
   // dial_vsock(port).
   base::Status start(Kind kind, base::UniqueFd fd, std::uint32_t port = 0);
 
+  enum class Urgency : std::uint8_t {
+    Now,      // leaves with this round of the loop
+    Company,  // leaves with the next that is sent, or by itself after kCompanyMs
+  };
   // Queues whole frames; written as the host takes them. Dropped while down.
-  void send(std::string_view bytes);
+  void send(std::string_view bytes, Urgency urgency = Urgency::Now);
   // More than limits::kAgentBacklog bytes wait: whoever can wait should stop producing until drained().
   bool congested() const noexcept { return out_.size() - out_offset_ > limits::kAgentBacklog; }
   // Nothing waits to be written.
@@ -66,13 +70,16 @@ class Channel {
 
  private:
   static constexpr std::size_t kReadSize = 64 * 1024;
+  // A short command starts and ends within it, and is then one write, one packet and one interrupt for the host.
+  static constexpr int kCompanyMs = 10;
 
   void accept_connection();
   base::Status watch();
   bool dialled();
   void dial();
-  void pump();
+  void pump(std::uint32_t events = 0);
   void read_input();
+  void read_sparing();
   void flush();
   void go_up();
   void go_down();
@@ -89,6 +96,9 @@ class Channel {
   bool ended_ = false;
   bool was_congested_ = false;
   bool flush_deferred_ = false;
+  bool blocked_ = false;    // the host takes no more: the watch tells when it does
+  bool hung_up_ = false;    // the host has ended its side
+  std::size_t spared_ = 0;  // bytes at the front of the socket that were handed out already
   std::string in_;
   std::string out_;
   std::size_t out_offset_ = 0;

@@ -26,9 +26,9 @@ class Connection::Entry final : public Stream {
     receive_window_.fill(limits::kStreamWindow);
   }
 
-  void meta(std::string_view payload) override { send(FrameType::Meta, 0, payload); }
+  void meta(std::string_view payload) override { send(FrameType::Meta, 0, payload, Channel::Urgency::Company); }
   void data(std::uint8_t channel, std::string_view bytes) override { send(FrameType::Data, channel, bytes); }
-  void end(std::uint8_t channel) override { send(FrameType::End, channel, {}); }
+  void end(std::uint8_t channel) override { send(FrameType::End, channel, {}, Channel::Urgency::Company); }
   void give_credit(std::uint8_t channel, std::uint32_t bytes) override {
     receive_window_[channel] += bytes;
     char payload[4];
@@ -50,8 +50,9 @@ class Connection::Entry final : public Stream {
   bool finished_ = false;
 
  private:
-  void send(FrameType type, std::uint8_t flags, std::string_view payload) {
-    if (!finished_) connection_.send(type, flags, id_, payload);
+  void send(FrameType type, std::uint8_t flags, std::string_view payload,
+            Channel::Urgency urgency = Channel::Urgency::Now) {
+    if (!finished_) connection_.send(type, flags, id_, payload, urgency);
   }
 
   Connection& connection_;
@@ -186,10 +187,11 @@ void Connection::refuse(std::uint32_t stream, const base::Error& error) {
   send(FrameType::Result, 0, stream, wire::encode(result_of(error)));
 }
 
-void Connection::send(FrameType type, std::uint8_t flags, std::uint32_t stream, std::string_view payload) {
+void Connection::send(FrameType type, std::uint8_t flags, std::uint32_t stream, std::string_view payload,
+                      Channel::Urgency urgency) {
   scratch_.clear();
   wire::append_frame(scratch_, type, flags, stream, payload);
-  channel_.send(scratch_);
+  channel_.send(scratch_, urgency);
 }
 
 void Connection::forget(std::uint32_t stream) {

@@ -54,7 +54,8 @@ class Connection {
   base::Status handle_open(const wire::Frame& frame);
   base::Status handle_stream(Entry& entry, const wire::Frame& frame);
   void refuse(std::uint32_t stream, const base::Error& error);
-  void send(wire::FrameType type, std::uint8_t flags, std::uint32_t stream, std::string_view payload);
+  void send(wire::FrameType type, std::uint8_t flags, std::uint32_t stream, std::string_view payload,
+            Channel::Urgency urgency = Channel::Urgency::Now);
   void forget(std::uint32_t stream);
 
   Loop& loop_;

@@ -7,6 +7,8 @@
 
 #include <utility>
 
+#include "agent/clock.hpp"
+
 namespace sandforge::agent {
 
 namespace {
@@ -72,14 +74,33 @@ void Loop::run_deferred() {
   }
 }
 
+void Loop::delay(int milliseconds, Task task) {
+  delayed_ = std::move(task);
+  delayed_until_ns_ = monotonic_ns() + std::int64_t{milliseconds} * 1'000'000;
+}
+
+// For epoll_wait, rounded up: it must not wake before its time and find nothing to do.
+int Loop::sleep_ms() const {
+  if (!delayed_) return -1;
+  const std::int64_t left_ns = delayed_until_ns_ - monotonic_ns();
+  return left_ns <= 0 ? 0 : static_cast<int>((left_ns + 999'999) / 1'000'000);
+}
+
+void Loop::run_delayed() {
+  if (!delayed_ || monotonic_ns() < delayed_until_ns_) return;
+  const Task task = std::exchange(delayed_, nullptr);
+  task();
+}
+
 void Loop::run() {
   running_ = true;
   epoll_event events[kRoundMax];
   run_deferred();
   while (running_) {
-    const int count = ::epoll_wait(epoll_.get(), events, kRoundMax, -1);
+    const int count = ::epoll_wait(epoll_.get(), events, kRoundMax, sleep_ms());
     for (int i = 0; i < count; ++i) dispatch(events[i].data.u64, events[i].events);
     run_deferred();
+    run_delayed();
   }
 }
 

@@ -33,6 +33,10 @@ class Loop {
 
   // Runs after the handlers of this round. Loop thread.
   void defer(Task task) { deferred_.push_back(std::move(task)); }
+  // Runs once when `milliseconds` have passed, if not taken back before. One at a time: a later one replaces it. No
+  // descriptor and no system call: it is how long the loop sleeps. Loop thread.
+  void delay(int milliseconds, Task task);
+  void cancel_delayed() noexcept { delayed_ = nullptr; }
   // Runs on the loop's thread soon. Any thread.
   void post(Task task);
 
@@ -47,6 +51,8 @@ class Loop {
 
   void dispatch(std::uint64_t token, std::uint32_t events);
   void run_deferred();
+  int sleep_ms() const;
+  void run_delayed();
 
   base::UniqueFd epoll_;
   base::UniqueFd wake_;
@@ -54,6 +60,8 @@ class Loop {
   std::map<int, std::shared_ptr<Watch>> watches_;
   std::uint32_t next_generation_ = 1;
   std::vector<Task> deferred_;
+  Task delayed_;
+  std::int64_t delayed_until_ns_ = 0;
   std::mutex posted_mutex_;
   std::vector<Task> posted_;  // under posted_mutex_
   bool running_ = false;

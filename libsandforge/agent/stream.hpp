@@ -17,7 +17,7 @@ namespace sandforge::agent {
 class Stream {
  public:
   virtual ~Stream() = default;
-  virtual void meta(std::string_view payload) = 0;
+  virtual void meta(std::string_view payload) = 0;                      // waits a little for company, as end() does
   virtual void data(std::uint8_t channel, std::string_view bytes) = 0;  // at most limits::kFramePayloadMax
   virtual void end(std::uint8_t channel) = 0;
   virtual void give_credit(std::uint8_t channel, std::uint32_t bytes) = 0;

@@ -5,6 +5,7 @@
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <map>
@@ -200,6 +201,82 @@ TEST_CASE("a lost connection abandons what runs") {
     seen = rig.script;
   }
   CHECK(seen.abandoned == 0);  // finished streams are not abandoned
+}
+
+TEST_CASE("what nobody waits for leaves with the next frame, or after a moment") {
+  Rig rig;
+  rig.welcome_and_open();
+  rig.frames();
+  agent::Stream& stream = *rig.script.stream;
+  stream.meta("m");
+  stream.end(wire::kStdout);
+  CHECK(rig.frames().empty());
+  SUBCASE("with the result") {
+    stream.finish({});
+    const auto frames = rig.frames();
+    REQUIRE(frames.size() == 3);
+    CHECK(frames[0].first == FrameType::Meta);
+    CHECK(frames[2].first == FrameType::Result);
+  }
+  SUBCASE("by itself") {
+    std::vector<std::pair<FrameType, std::string>> frames;
+    while (frames.empty()) {
+      ::usleep(1000);
+      frames = rig.frames();
+    }
+    REQUIRE(frames.size() == 2);
+    CHECK(frames[1].first == FrameType::End);
+  }
+}
+
+namespace {
+struct Heard final : agent::ChannelEvents {
+  std::string bytes;
+  int ups = 0, downs = 0;
+  void connected() override { ++ups; }
+  void received(std::string_view more) override { bytes += more; }
+  void drained() override {}
+  void disconnected() override { ++downs; }
+};
+}  // namespace
+
+TEST_CASE("a channel that spares the last byte hears every byte once, and the end") {
+  agent::Loop loop;
+  REQUIRE(loop.open());
+  base::UniqueFd listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;  // an abstract address that the kernel chooses
+  auto* name = reinterpret_cast<sockaddr*>(&address);
+  REQUIRE(::bind(listener.get(), name, sizeof(sa_family_t)) == 0);
+  socklen_t size = sizeof(address);
+  REQUIRE(::getsockname(listener.get(), name, &size) == 0);
+  REQUIRE(::listen(listener.get(), 2) == 0);
+  Heard heard;
+  agent::Channel channel(loop, heard);
+  REQUIRE(channel.start(agent::Channel::Kind::Listener, std::move(listener)));
+  const auto round = [&] {
+    loop.post([&] { loop.stop(); });
+    loop.run();
+  };
+  std::string said;
+  for (int connection = 1; connection <= 2; ++connection) {
+    base::UniqueFd host(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    REQUIRE(::connect(host.get(), name, size) == 0);
+    for (const std::size_t length : {1u, 1u, 2u, 100u, 65535u, 65536u, 70000u, 1u}) {
+      const std::string part(length, static_cast<char>('a' + said.size() % 26));
+      REQUIRE(::send(host.get(), part.data(), length, 0) == static_cast<ssize_t>(length));
+      said += part;
+      round();
+      CHECK(heard.bytes == said);
+    }
+    REQUIRE(::send(host.get(), "last", 4, 0) == 4);
+    said += "last";
+    host.reset();
+    round();
+    CHECK(heard.bytes == said);
+    CHECK(heard.ups == connection);
+    CHECK(heard.downs == connection);
+  }
 }
 
 TEST_CASE("a pump stops at the window and goes on with credit, and finish takes what is left") {
