@@ -185,12 +185,21 @@ void SessionCore::mark_dirty(const StreamPtr& stream) {
 void SessionCore::schedule_flush() {
   if (flush_posted_ || in_dispatch_ || blocked_) return;
   flush_posted_ = true;
-  loop_.post([weak = weak_from_this()] {
-    if (const auto self = weak.lock()) {
-      self->flush_posted_ = false;
-      self->flush();
-    }
+  loop_.defer([weak = weak_from_this()] {
+    if (const auto self = weak.lock()) self->flush_posted();
   });
+}
+
+void SessionCore::flush_posted() {
+  if (!waiters_.empty() && loop_.in_callers_turn()) {
+    // Those who wait for room are told on the loop's thread.
+    loop_.post([weak = weak_from_this()] {
+      if (const auto self = weak.lock()) self->flush_posted();
+    });
+    return;
+  }
+  flush_posted_ = false;
+  flush();
 }
 
 void SessionCore::flush() {

@@ -89,6 +89,7 @@ class SessionCore : public std::enable_shared_from_this<SessionCore> {
   void frame(wire::FrameType type, std::uint8_t flags, std::uint32_t stream, std::string_view payload);
   void mark_dirty(const StreamPtr& stream);
   void schedule_flush();
+  void flush_posted();
   void flush();
   void emit_dirty();
   void write_out();

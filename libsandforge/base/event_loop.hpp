@@ -46,7 +46,17 @@ class EventLoop {
   void stop();
   // Any thread: runs `task` on the loop thread, in the order of posting.
   void post(Task task);
+  // Also on a thread whose turn it is by run_if_idle.
   bool in_loop_thread() const noexcept;
+  // Any thread. When the loop sleeps and nothing waits for it, runs `task` on the calling thread, as if it were the
+  // loop's: no other callback runs meanwhile. It saves a hand-over, so `task` should be as short as one. False when it
+  // did not run, also when `allowed`, asked within that turn, says no. May wait for nothing.
+  bool run_if_idle(const std::function<bool()>& allowed, const Task& task);
+  // Whether this is such a turn: callbacks that belong on the loop's thread are to be posted.
+  bool in_callers_turn() const noexcept;
+  // Loop thread only: runs `task` right after the callback that is running, before any other; without the look at the
+  // descriptors, a system call, that comes before posted work.
+  void defer(Task task);
 
   // Loop thread only, these three. `task` runs once, on the loop thread.
   Subscription after(std::chrono::milliseconds delay, Task task);

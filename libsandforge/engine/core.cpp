@@ -50,6 +50,12 @@ bool Core::post(base::EventLoop::Task task) {
   return true;
 }
 
+bool Core::run_or_post(base::EventLoop::Task task) {
+  // Asked within the turn: close() comes before it, and is seen, or its last task comes behind it.
+  if (loop_.run_if_idle([this] { return !closed(); }, task)) return true;
+  return post(std::move(task));
+}
+
 bool Core::closed() const {
   const std::lock_guard lock(mutex_);
   return closed_;

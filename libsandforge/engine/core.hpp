@@ -41,6 +41,8 @@ class Core {
 
   // Any thread. False, and nothing happens, once the core is closed.
   bool post(base::EventLoop::Task task);
+  // The same, but on the calling thread if the loop has nothing else to do: see EventLoop::run_if_idle.
+  bool run_or_post(base::EventLoop::Task task);
   bool closed() const;
   // The error of every call on a handle that outlived its engine.
   static base::Error closed_error();

@@ -12,8 +12,8 @@ Collector::Collector(std::shared_ptr<Sandbox> sandbox, ExecSpec spec)
       cap_(spec.output_cap) {}
 
 base::Result<CollectedExec> Collector::wait() {
-  std::unique_lock lock(mutex_);
-  changed_.wait(lock, [this] { return outcome_.has_value(); });
+  finished_.wait();
+  const std::lock_guard lock(mutex_);
   if (!*outcome_) return std::move(*outcome_).error();
   collected_.result = std::move(*outcome_).value();
   return std::move(collected_);
@@ -24,7 +24,7 @@ void Collector::on_opened() {
   feed_stdin();
 }
 
-void Collector::on_finished() { changed_.notify_all(); }
+void Collector::on_finished() { finished_.post(); }
 
 void Collector::on_data(std::uint8_t channel, std::string_view bytes) {
   if (channel != wire::kStdout && channel != wire::kStderr) return;
@@ -53,7 +53,7 @@ void Collector::feed_stdin() {
 base::Result<CollectedExec> exec(const std::shared_ptr<Sandbox>& sandbox, ExecSpec spec) {
   SANDFORGE_TRY_STATUS(sandbox->core()->may_block());
   const auto collector = std::make_shared<Collector>(sandbox, std::move(spec));
-  SANDFORGE_TRY_STATUS(collector->begin());
+  SANDFORGE_TRY_STATUS(collector->begin_at_once());
   return collector->wait();
 }
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/event.hpp"
 #include "engine/channel_buffer.hpp"
 #include "engine/exec_operation.hpp"
 
@@ -30,6 +31,7 @@ class Collector final : public ExecOperation {
   void on_sendable(std::uint8_t channel) override;
   void feed_stdin();
 
+  base::Event finished_;
   // Loop thread only, until the outcome is there.
   const std::string stdin_;
   std::size_t stdin_sent_ = 0;

@@ -21,6 +21,12 @@ base::Status Operation::begin() {
   return post_self([this] { sandbox_->open(shared_from_this()); });
 }
 
+base::Status Operation::begin_at_once() {
+  SANDFORGE_TRY_STATUS(sandbox_->check_ready());
+  if (core().run_or_post([self = shared_from_this()] { self->sandbox_->open(self); })) return {};
+  return Core::closed_error();
+}
+
 void Operation::open_on(agent_client::Session& session) {
   auto stream = session.open(std::move(request_), *this);
   if (!stream) {

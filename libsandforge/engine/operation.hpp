@@ -31,6 +31,9 @@ class Operation : public agent_client::StreamEvents, public std::enable_shared_f
 
   // Caller's thread: asks the loop to open the stream. Errors: conflict "not_ready", disconnected.
   base::Status begin();
+  // The same, and the caller opens it himself when the loop sleeps: for operations whose events call no function of the
+  // user's, who was promised the engine's thread.
+  base::Status begin_at_once();
 
   // Loop thread, called by the sandbox.
   void open_on(agent_client::Session& session);

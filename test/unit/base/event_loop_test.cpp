@@ -40,6 +40,68 @@ TEST_CASE("posted tasks run in order on the loop's thread, from whatever thread 
   CHECK(order == std::vector<int>{1, 2, 3});
 }
 
+TEST_CASE("what a callback defers runs right after it, before what was posted earlier") {
+  EventLoop loop;
+  std::vector<int> order;
+  loop.post([&] {
+    loop.post([&] { order.push_back(3), loop.stop(); });
+    loop.defer([&] {
+      loop.defer([&] { order.push_back(2); });
+      order.push_back(1);
+    });
+  });
+  loop.run();
+  CHECK(order == std::vector<int>{1, 2, 3});
+}
+
+TEST_CASE("a caller takes a turn of a loop that sleeps, and of no other") {
+  EventLoop loop;
+  const auto yes = [] { return true; };
+  int ran = 0;
+  CHECK(loop.run_if_idle(yes, [&] {
+    CHECK(loop.in_loop_thread());
+    CHECK_FALSE(loop.run_if_idle(yes, [&] { ran = 100; }));
+    loop.defer([&] { ++ran; });
+  }));
+  CHECK(ran == 1);
+  CHECK_FALSE(loop.in_loop_thread());
+  CHECK_FALSE(loop.run_if_idle([] { return false; }, [&] { ran = 100; }));
+  loop.post([&] {
+    CHECK_FALSE(loop.run_if_idle(yes, [&] { ran = 100; }));
+    loop.stop();
+  });
+  CHECK_FALSE(loop.run_if_idle(yes, [&] { ran = 100; }));  // what was posted comes first
+  loop.run();
+  CHECK(loop.run_if_idle(yes, [&] { ++ran; }));
+  CHECK(ran == 2);
+}
+
+TEST_CASE("turns of callers and of the loop never overlap, and keep each caller's order") {
+  EventLoop loop;
+  std::thread runner([&] { loop.run(); });
+  constexpr int kThreads = 4, kTurns = 2000;
+  int count = 0;  // unsynchronised: the turns are
+  std::vector<int> last(kThreads, -1), broken(kThreads, 0);
+  std::vector<std::thread> callers;
+  for (int caller = 0; caller < kThreads; ++caller) {
+    callers.emplace_back([&, caller] {
+      for (int i = 0; i < kTurns; ++i) {
+        const EventLoop::Task turn = [&, caller, i] {
+          ++count;
+          broken[static_cast<std::size_t>(caller)] += last[static_cast<std::size_t>(caller)] == i - 1 ? 0 : 1;
+          last[static_cast<std::size_t>(caller)] = i;
+        };
+        if (i % 3 == 0 || !loop.run_if_idle([] { return true; }, turn)) loop.post(turn);
+      }
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  loop.post([&] { loop.stop(); });
+  runner.join();
+  CHECK(count == kThreads * kTurns);
+  CHECK(broken == std::vector<int>(kThreads, 0));
+}
+
 TEST_CASE("a stop before run makes run return at once, and the loop can run again") {
   EventLoop loop;
   loop.stop();
