@@ -211,7 +211,8 @@ def suites(full: bool) -> list[Suite]:
     if full:
         # Always in the lab, whose clock counts instructions. Not in the short run yet: about one run in six hangs while
         # it streams, and whether the monitor, the lab's emulated CPU or the tracing does is not known.
-        table.append(Suite("perf-kvm", [python, "test/perf/kvm.py", str(BUILD)], 1200, "plain"))
+        built_images = {"SANDFORGE_BUILT_IMAGE_DIR": str(BUILD / "test-images-built")}
+        table.append(Suite("perf-kvm", [python, "test/perf/kvm.py", str(BUILD)], 1200, "plain", built_images))
     for corpus in sorted((ROOT / "test/fuzz/corpus").iterdir()):
         seconds = 60 if full else 6
         table.append(Suite(f"fuzz-{corpus.name}",

@@ -18,7 +18,7 @@ import events
 import launch
 
 MEMORY_MIB = 256
-MARKER = f"kvm_pio: pio_write at {events.MARKER_PORT:#x}"
+MARKER = f"kvm_cpuid: func {events.MARKER_LEAF:x} "
 
 
 @dataclass
@@ -135,7 +135,7 @@ def boot(begin, inputs: Inputs, calls: bool) -> Boot:
     counts = {"kvm/kvm_userspace_exit": "reason"}
     if calls:
         counts["raw_syscalls/sys_enter"] = "common_pid,id"
-    watch = events.Trace({"kvm/kvm_pio": f"port == {events.MARKER_PORT}", "kvm/kvm_entry": ""}, counts)
+    watch = events.Trace({"kvm/kvm_cpuid": f"function == {events.MARKER_LEAF}", "kvm/kvm_entry": ""}, counts)
     watch.start()
     monitor = begin(inputs)
     try:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 TRACING = Path("/sys/kernel/tracing")
 KVM_COUNTERS = Path("/sys/kernel/debug/kvm")
-MARKER_PORT = 0xE9
+MARKER_LEAF = 0x4FFF00E9  # of CPUID: marker_init.c
 # SPEC: include/uapi/linux/kvm.h, reasons of an exit to user space.
 EXIT_NAMES = {2: "port", 4: "debug", 5: "halt", 6: "mmio", 7: "window", 8: "shutdown", 10: "interrupted", 26: "eoi"}
 

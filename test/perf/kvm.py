@@ -6,13 +6,15 @@
 
 Runs in the lab's nested guest under --icount, on any machine: its monotonic clock counts instructions there, 1 ns each.
 The same kernel, initrd and command line are booted by sandforge-vmm, by QEMU's microvm, and by the Firecracker that
-SANDFORGE_FIRECRACKER names, if any. A goal of gates.toml that is not reached is printed as missed; what fails the suite
+SANDFORGE_FIRECRACKER names, if any: the kernel of image "default", and that of SANDFORGE_BUILT_IMAGE_DIR, a store whose
+default image was made with --kernel built, if that is set. A goal of gates.toml that is not reached is printed as missed; what fails the suite
 is its max.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import faulthandler
 import importlib.util
 import os
@@ -55,7 +57,6 @@ def stage_program(folder: Path, program: Path, extra: list[Path] = []) -> None:
 
 def stage(folder: Path, build: Path, images: Path) -> None:
     launch = module(ROOT / "test/kvm/launch.py")
-    paths = launch.image_paths(images)
     shutil.copytree(HERE, folder / "tests", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "test/kvm/launch.py", folder / "tests")
     boots = folder / "boots"
@@ -67,14 +68,19 @@ def stage(folder: Path, build: Path, images: Path) -> None:
     if os.environ.get("SANDFORGE_FIRECRACKER"):
         stage_program(boots / "firecracker", Path(os.environ["SANDFORGE_FIRECRACKER"]))
     shutil.copy(build / "test/perf/start", boots)
-    shutil.copy(paths["kernel"], boots / "kernel")
     # The initrd of the product, but for its init: the agent is there, and as large, under another name.
     root = folder / "initrd-root"
     (root / "dev").mkdir(parents=True)
     shutil.copy(build / "test/perf/marker_init", root / "init")
     shutil.copy(build / "libsandforge/agent/sandforge-agent", root / "agent")
     archive = subprocess.run("find . | cpio --quiet -o -H newc", shell=True, cwd=root, check=True, capture_output=True)
-    (boots / "initrd").write_bytes(archive.stdout + paths["modules"].read_bytes())
+    kinds = {"": images, "-built": built_images()}
+    for suffix, directory in kinds.items():
+        if directory is None:
+            continue
+        paths = launch.image_paths(directory)
+        shutil.copy(paths["kernel"], boots / f"kernel{suffix}")
+        (boots / f"initrd{suffix}").write_bytes(archive.stdout + paths["modules"].read_bytes())
     for name in ("root", "disk"):
         with (boots / name).open("wb") as file:
             file.truncate(16 << 20)
@@ -87,6 +93,12 @@ def stage(folder: Path, build: Path, images: Path) -> None:
     for library in (build / "libsandforge").glob("libsandforge.so.0*"):
         if library.is_file():
             shutil.copy(library, programs / library.name)
+
+
+def built_images() -> Path | None:
+    """A store whose default image has the kernel of our own."""
+    directory = Path(os.environ.get("SANDFORGE_BUILT_IMAGE_DIR") or "/nonexistent")
+    return directory if (directory / "names/default.toml").exists() else None
 
 
 def outside(build: Path) -> int:
@@ -158,6 +170,21 @@ def measure_boots(table: Table, folder: Path) -> None:
     peer = boots.boot(boots.qemu, inputs, False)
     table.show("G4", describe("qemu -M microvm -accel kvm", peer))
     table.judge("G4", "boot_ratio_to_qemu", ours.ki / peer.ki)
+    if (folder / "kernel-built").exists():
+        measure_built(table, boots, dataclasses.replace(inputs, kernel=folder / "kernel-built",
+                                                        initrd=folder / "initrd-built"))
+
+
+def measure_built(table: Table, boots, inputs) -> None:
+    boots.boot(boots.sandforge, inputs, True)
+    ours = boots.boot(boots.sandforge, inputs, True)
+    table.show("G4", describe("built: sandforge-vmm", ours))
+    table.judge("G4", "built_boot_mi", ours.ki / 1000, "Mi")
+    table.judge("G4", "built_boot_user_exits", sum(ours.user_exits.values()))
+    table.judge("G4", "built_boot_fault_exits", ours.faults)
+    peer = boots.boot(boots.qemu, inputs, False)
+    table.show("G4", describe("built: qemu -M microvm", peer))
+    table.judge("G4", "built_boot_ratio_to_qemu", ours.ki / peer.ki)
 
 
 def measure_streams(table: Table, folder: Path, images: Path) -> None:
