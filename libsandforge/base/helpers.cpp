@@ -32,10 +32,11 @@ std::vector<fs::path> folders(const fs::path& helper_dir) {
   }
   if (const fs::path beside = library_folder(); !beside.empty()) {
     all.push_back(beside);
-    all.push_back(beside / "agent");  // build tree, beside the shared library
-    all.push_back(beside / "vmm");
-    // From a test program of a build tree.
-    for (const char* room : {"agent", "vmm"}) all.push_back(beside / ".." / ".." / "libsandforge" / room);
+    // Build tree: beside the shared library, and from a test program.
+    for (const char* room : {"agent", "fsd", "vmm"}) {
+      all.push_back(beside / room);
+      all.push_back(beside / ".." / ".." / "libsandforge" / room);
+    }
   }
   all.emplace_back(SANDFORGE_HELPER_DIR);
   return all;
