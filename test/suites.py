@@ -164,6 +164,8 @@ def suites(full: bool) -> list[Suite]:
         Suite("abi-header-cpp", [str(BUILD / "test/abi/abi-header-cpp")], 60),
         Suite("install", ["sh", "test/abi/install.sh", str(BUILD)], 300, "plain"),
         *twice("conformance-fake", conformance, 180, ["--backend=fake"]),
+        Suite("mounts", [python, "test/fsd/mounts_test.py", str(BUILD), *(["--full"] if full else [])],
+              1800 if full else 300, "unittest"),
         Suite("agent", [python, "test/integration/agent_test.py", str(BUILD / "libsandforge/agent/sandforge-agent")],
               300, "unittest"),
         Suite("agent-sanitized", [python, "test/integration/agent_test.py",
@@ -188,6 +190,8 @@ def suites(full: bool) -> list[Suite]:
     for example in ("quickstart-c", "quickstart-cpp", "exec", "files", "streaming", "streaming-c"):
         table.append(Suite(f"example-{example}", [str(BUILD / "examples" / example)], 120, env=own_state))
     if full:
+        table.append(Suite("fsd-race", [str(BUILD / "test/unit/unit-tests"), "-tc=whatever is renamed between*"], 1800,
+                           "doctest", {"SANDFORGE_FSD_ROUNDS": "1000000"}))
         # The kernel of our own, in a store of its own: built, then everything that the stock one passes.
         own_images = {"SANDFORGE_IMAGE_DIR": str(BUILD / "test-images-built")}
         boots = [python, "test/integration/boot_series.py", "100", "--build", str(BUILD)]

@@ -3,6 +3,7 @@
 // used.
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -99,7 +100,8 @@ int Server::rename_to(Inode& parent, const Request& request, std::uint64_t new_p
   int from = -1, to = -1;
   if (const int error = directory_fd(inodes_, parent, request.texts[0], from); error != 0) return error;
   if (const int error = directory_fd(inodes_, *target, request.texts[1], to); error != 0) return error;
-  if (::renameat2(from, request.texts[0].data(), to, request.texts[1].data(), flags) != 0) return errno;
+  // By the bare call: the C library makes another one of it when there are no flags.
+  if (::syscall(SYS_renameat2, from, request.texts[0].data(), to, request.texts[1].data(), flags) != 0) return errno;
   // Where the moved are now, so that they can be opened without the guest looking them up again.
   const auto note = [this](Inode& directory, int fd, std::string_view name) {
     Facts facts{};
