@@ -239,6 +239,23 @@ void Channel::flush_blocking(int timeout_ms) {
   }
 }
 
+namespace {
+
+// The host takes nobody else for the agent: a task without CAP_NET_BIND_SERVICE cannot have such a port.
+base::Status take_reserved_port(int fd) {
+  constexpr std::uint32_t kHighest = 1023, kLowest = 512;
+  sockaddr_vm address{};
+  address.svm_family = AF_VSOCK;
+  address.svm_cid = VMADDR_CID_ANY;
+  for (address.svm_port = kHighest; address.svm_port >= kLowest; --address.svm_port) {
+    if (::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0) return {};
+    if (errno != EADDRINUSE) break;
+  }
+  return base::os_error("bind(AF_VSOCK)");
+}
+
+}  // namespace
+
 base::Result<base::UniqueFd> dial_vsock(std::uint32_t port) {
   base::UniqueFd fd(::socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd) return base::os_error("socket(AF_VSOCK)");
@@ -247,6 +264,7 @@ base::Result<base::UniqueFd> dial_vsock(std::uint32_t port) {
   if (::setsockopt(fd.get(), AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &kPatience, sizeof kPatience) != 0) {
     return base::os_error("SO_VM_SOCKETS_CONNECT_TIMEOUT");
   }
+  SANDFORGE_TRY_STATUS(take_reserved_port(fd.get()));
   sockaddr_vm address{};
   address.svm_family = AF_VSOCK;
   address.svm_cid = VMADDR_CID_HOST;

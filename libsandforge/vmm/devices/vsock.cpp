@@ -183,7 +183,8 @@ base::Status Vsock::handle(const Header& header, const Chain& chain) {
 
 void Vsock::open_stream(const Header& header) {
   if (const auto old = streams_.find(header.source_port); old != streams_.end()) drop(old);
-  if (streams_.size() >= kStreamsMax) return tell(header.source_port, kReset);
+  if (header.source_port >= options_.guest_ports || streams_.size() >= kStreamsMax)
+    return tell(header.source_port, kReset);
   Stream& stream = streams_[header.source_port];
   stream.peer_buffer = header.buffer_bytes;
   stream.peer_forwarded = header.forwarded;

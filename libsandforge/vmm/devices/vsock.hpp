@@ -26,6 +26,8 @@ struct VsockOptions {
   base::UniqueFd listener;      // listening stream socket; becomes non-blocking
   std::uint32_t host_port = 0;  // the only one that answers
   std::uint64_t guest_cid = 3;  // 0, 1 and 2 are taken (5.10.4)
+  // Only from below this port of the guest's. Linux lets privileged processes alone use those below 1024.
+  std::uint64_t guest_ports = std::uint64_t{1} << 32;
 };
 
 class Vsock final : public Device {

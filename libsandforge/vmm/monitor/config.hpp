@@ -30,6 +30,8 @@ inline constexpr int kLastFd = kFirstLayerFd + 2 * (static_cast<int>(limits::kDi
 
 // The guest's agent connects to this vsock port of the host (CID 2).
 inline constexpr std::uint32_t kAgentPort = 1024;
+// From a port below this one: no unprivileged task can be taken for the agent, nor take the agent's place.
+inline constexpr std::uint32_t kAgentSourcePorts = 1024;
 
 inline constexpr std::uint32_t kConfigMagic = 0x314d5653;  // "SVM1"
 inline constexpr std::uint16_t kConfigVersion = 2;

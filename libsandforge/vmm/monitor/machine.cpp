@@ -178,7 +178,11 @@ base::Result<std::vector<std::unique_ptr<Device>>> KvmMachine::make_devices() {
   devices.push_back(std::move(disk));
   // One connection is taken at a time, and only when the guest has asked for one: never wait for the next.
   if (::fcntl(files_.agent.get(), F_SETFL, O_NONBLOCK) != 0) return base::os_error("set up the agent's socket");
-  devices.push_back(std::make_unique<Vsock>(VsockOptions{std::move(files_.agent), kAgentPort}, *loop_));
+  VsockOptions vsock;
+  vsock.listener = std::move(files_.agent);
+  vsock.host_port = kAgentPort;
+  vsock.guest_ports = kAgentSourcePorts;
+  devices.push_back(std::make_unique<Vsock>(std::move(vsock), *loop_));
   devices.push_back(std::make_unique<Rng>());
   auto balloon = std::make_unique<Balloon>();
   balloon_ = balloon.get();

@@ -54,14 +54,14 @@ struct FakeWatcher final : vmm::Watcher {
 
 class Fixture {
  public:
-  Fixture() {
+  explicit Fixture(std::uint64_t guest_ports = std::uint64_t{1} << 32) {
     base::UniqueFd listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     address_.sun_family = AF_UNIX;  // an abstract address that the kernel chooses
     REQUIRE(::bind(listener.get(), reinterpret_cast<sockaddr*>(&address_), sizeof(sa_family_t)) == 0);
     size_ = sizeof address_;
     REQUIRE(::getsockname(listener.get(), reinterpret_cast<sockaddr*>(&address_), &size_) == 0);
     REQUIRE(::listen(listener.get(), 16) == 0);
-    device = std::make_unique<vmm::Vsock>(vmm::VsockOptions{std::move(listener), 1024, 3}, watcher);
+    device = std::make_unique<vmm::Vsock>(vmm::VsockOptions{std::move(listener), 1024, 3, guest_ports}, watcher);
     REQUIRE(device->activate(driver.activation()));
   }
 
@@ -145,6 +145,26 @@ TEST_CASE_FIXTURE(Fixture, "a guest's stream opens when the host connects, whoev
     CHECK(std::uint32_t{answer.target_port} == 77);
     CHECK(std::uint32_t{answer.buffer_bytes} == 256 * 1024);
   }
+}
+
+TEST_CASE("where only the guest's privileged ports count, others are reset and take nobody's place") {
+  Fixture guest(1024);
+  guest.buffers(40);
+  for (std::uint32_t port = 1024; port < 1024 + 20; ++port) {
+    Packet request = guest.make(kRequest);
+    request.source_port = port;
+    CHECK(guest.send(request));
+    const Packet answer = guest.receive();
+    CHECK(+answer.operation == +kReset);
+    CHECK(std::uint32_t{answer.target_port} == port);
+  }
+  const base::UniqueFd host = guest.connect();
+  Packet request = guest.make(kRequest);
+  request.source_port = 1023;
+  CHECK(guest.send(request));
+  const Packet answer = guest.receive();
+  CHECK(+answer.operation == +kResponse);
+  CHECK(std::uint32_t{answer.target_port} == 1023);
 }
 
 TEST_CASE_FIXTURE(Fixture, "bytes go both ways and are counted") {
