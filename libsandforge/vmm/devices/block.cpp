@@ -175,13 +175,7 @@ std::uint8_t Block::identify(const std::vector<Buffer>& buffers) {
   std::span<const std::byte> left(id);
   std::uint64_t total = 0;
   for (const Buffer& buffer : buffers) total += buffer.length;
-  if (total < kIdBytes + 1) return kIoError;
-  for (const Buffer& buffer : buffers) {
-    const std::size_t part = std::min<std::size_t>(buffer.length, left.size());
-    if (!active_->memory->write(buffer.address, left.first(part))) return kIoError;
-    left = left.subspan(part);
-    if (left.empty()) break;
-  }
+  if (total < kIdBytes + 1 || !scatter(*active_->memory, buffers, id)) return kIoError;
   return kOk;
 }
 

@@ -11,24 +11,14 @@
 #include <optional>
 #include <string>
 
-#include "base/unique_fd.hpp"
 #include "vmm/storage/disk.hpp"
 #include "vmm/virtio/device.hpp"
 
 namespace sandforge::vmm {
 
-// A disk of one file.
-struct BlockOptions {
-  base::UniqueFd file;
-  std::uint64_t bytes = 0;  // a multiple of 512, as the file was when it was opened
-  bool read_only = true;
-  std::string serial;  // what GET_ID answers, at most 20 bytes
-};
-
 class Block final : public Device {
  public:
-  explicit Block(BlockOptions options)
-      : Block(Disk(std::move(options.file), options.bytes, options.read_only), std::move(options.serial)) {}
+  // `serial`: what GET_ID answers, at most 20 bytes of it.
   Block(Disk disk, std::string serial) : disk_(std::move(disk)), serial_(std::move(serial)) {}
 
   DeviceType type() const override { return DeviceType::Block; }

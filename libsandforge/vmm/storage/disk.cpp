@@ -72,10 +72,6 @@ base::Status check_file(int file, std::uint64_t bytes, bool read_only) {
 
 }  // namespace
 
-Disk::Disk(base::UniqueFd file, std::uint64_t bytes, bool read_only) : Disk(bytes, read_only) {
-  layers_.push_back({std::move(file), {}, {}});
-}
-
 base::Result<Disk> Disk::open(std::vector<DiskLayer> layers, std::uint64_t bytes, bool read_only) {
   if (layers.empty() || layers.size() > limits::kDiskLayersMax) {
     return base::make_error(base::Code::InvalidArgument, "bad_disk", "a disk has no layers, or too many");

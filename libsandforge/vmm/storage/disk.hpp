@@ -33,8 +33,6 @@ struct DiskLayer {
 // bytes. Errors: those of the system calls; internal "short_file" when a file became shorter.
 class Disk {
  public:
-  // One file. `bytes` is a multiple of 512.
-  Disk(base::UniqueFd file, std::uint64_t bytes, bool read_only);
   // From the top down, 1 to limits::kDiskLayersMax; all but the last have a map. What lies below the top, and all of a
   // read-only disk, must have been opened read-only. Errors: invalid_argument "bad_disk", corrupt "bad_disk_map".
   static base::Result<Disk> open(std::vector<DiskLayer> layers, std::uint64_t bytes, bool read_only);

@@ -67,7 +67,11 @@ std::uint64_t held_bytes(const base::UniqueFd& file) {
 
 TEST_CASE("a disk of one file reads and writes at the file's own offsets") {
   base::UniqueFd file = memory_file(kBytes, std::string(kBytes, 'b'));
-  Disk disk(reopen(file, O_RDWR), kBytes, false);
+  std::vector<DiskLayer> one(1);
+  one[0].file = reopen(file, O_RDWR);
+  auto opened = Disk::open(std::move(one), kBytes, false);
+  REQUIRE(opened);
+  Disk& disk = opened.value();
   write(disk, 512, std::string(1024, 'w'));
   CHECK(read(disk, 0, 2048) == std::string(512, 'b') + std::string(1024, 'w') + std::string(512, 'b'));
   CHECK(disk.zero(1024, 512, true));

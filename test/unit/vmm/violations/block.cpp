@@ -397,13 +397,13 @@ void add_second_vcpu(Adder add) {
 class LargeDiskBench final : public BlockBench {
  protected:
   std::unique_ptr<Device> make() override {
-    BlockOptions options;
-    options.file.reset(::memfd_create("disk", MFD_CLOEXEC));
-    options.bytes = std::uint64_t{64} << 30;
-    options.read_only = false;
-    file = options.file.get();
-    REQUIRE(::ftruncate(file, static_cast<off_t>(options.bytes)) == 0);
-    return std::make_unique<Block>(std::move(options));
+    constexpr std::uint64_t kBytes = std::uint64_t{64} << 30;
+    std::vector<DiskLayer> layers(1);
+    layers[0].file = memory_file(kBytes);
+    file = layers[0].file.get();
+    auto disk = Disk::open(std::move(layers), kBytes, false);
+    REQUIRE(disk);
+    return std::make_unique<Block>(std::move(disk).value(), "large");
   }
 };
 

@@ -2,14 +2,14 @@
 // A disk of one megabyte on a bench, and the requests that go to it.
 #pragma once
 
-#include <sys/mman.h>
-#include <unistd.h>
+#include <fcntl.h>
 
 #include <array>
 #include <string>
+#include <vector>
 
-#include "base/unique_fd.hpp"
 #include "vmm/devices/block.hpp"
+#include "vmm/storage/disk_files.hpp"
 #include "vmm/violations/bench.hpp"
 
 namespace sandforge::vmm::test {
@@ -61,14 +61,13 @@ class BlockBench : public Bench {
 
  protected:
   std::unique_ptr<Device> make() override {
-    BlockOptions options;
-    options.file.reset(::memfd_create("disk", MFD_CLOEXEC));
-    options.bytes = blk::kSectors * 512;
-    options.read_only = read_only_;
-    options.serial = "serial";
-    file = options.file.get();
-    REQUIRE(::ftruncate(file, static_cast<off_t>(options.bytes)) == 0);
-    return std::make_unique<Block>(std::move(options));
+    std::vector<DiskLayer> layers(1);
+    layers[0].file = memory_file(blk::kSectors * 512);
+    if (read_only_) layers[0].file = reopen(layers[0].file, O_RDONLY);
+    file = layers[0].file.get();
+    auto disk = Disk::open(std::move(layers), blk::kSectors * 512, read_only_);
+    REQUIRE(disk);
+    return std::make_unique<Block>(std::move(disk).value(), "serial");
   }
 
  private:
