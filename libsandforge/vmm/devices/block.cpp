@@ -27,9 +27,11 @@ constexpr std::size_t kIdBytes = 20;
 constexpr std::uint32_t kSegmentsMax = kQueueSizeMax - 2;  // a chain holds a header and a status byte too
 constexpr std::uint32_t kSegmentBytesMax = 128 * 1024;     // so that no request of a driver that heeds it is too large
 static_assert(std::uint64_t{kSegmentsMax} * kSegmentBytesMax <= limits::kBlockRequestBytesMax);
-// What a flush or a discard, whose time nobody knows, counts against a turn.
+// What a flush or a short discard, whose time nobody knows, counts against a turn.
 constexpr std::uint64_t kTurnShare = limits::kBlockTurnBytes / 16;
-constexpr std::uint32_t kDiscardSectorsMax = 1u << 22;  // 2 GiB at once
+// A discarded byte against one that is moved: a file system frees extents, not bytes, but there may be many.
+constexpr std::uint64_t kDiscardDiscount = 16;
+constexpr std::uint32_t kDiscardSectorsMax = (128u << 20) / kSector;  // at once
 constexpr std::uint32_t kDiscardSegmentsMax = 16;
 // Fewer than of discards: where the file system can make no holes, they are written.
 constexpr std::uint32_t kZeroesSectorsMax = limits::kBlockRequestBytesMax / kSector;
@@ -162,7 +164,7 @@ std::uint8_t Block::clear(std::uint32_t type, const std::vector<Buffer>& buffers
     if (segment.sectors > (zero ? kZeroesSectorsMax : kDiscardSectorsMax)) return kIoError;
     if (!within(segment.sector, length, disk_.bytes())) return kIoError;
     if (length == 0) continue;
-    charge(zero ? std::max(length, kTurnShare) : kTurnShare);
+    charge(std::max(zero ? length : length / kDiscardDiscount, kTurnShare));
     if (!zero) disk_.discard(offset, length);
     if (zero && !disk_.zero(offset, length, (segment.flags & kUnmap) != 0)) return kIoError;
   }
@@ -172,7 +174,6 @@ std::uint8_t Block::clear(std::uint32_t type, const std::vector<Buffer>& buffers
 std::uint8_t Block::identify(const std::vector<Buffer>& buffers) {
   std::array<std::byte, kIdBytes> id{};
   std::memcpy(id.data(), serial_.data(), std::min(serial_.size(), id.size()));
-  std::span<const std::byte> left(id);
   std::uint64_t total = 0;
   for (const Buffer& buffer : buffers) total += buffer.length;
   if (total < kIdBytes + 1 || !scatter(*active_->memory, buffers, id)) return kIoError;
