@@ -90,6 +90,30 @@ TEST_CASE("an ioctl request is judged by its 32 bits, however it is dressed, and
   }
 }
 
+TEST_CASE("the loop may send the kick signal to a thread of its own process, and no other signal to anybody") {
+  enum Target { Own, Parent };
+  const auto forbidden = [](ThreadRole role, Target target, int number) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      (void)std::signal(vmm::kKickSignal, SIG_IGN);
+      const long process = target == Own ? ::getpid() : ::getppid(), thread = target == Own ? ::gettid() : process;
+      if (!vmm::confine_thread(role)) ::syscall(SYS_exit_group, 2);
+      ::syscall(SYS_tgkill, process, thread, number);
+      ::syscall(SYS_exit_group, 0);
+    }
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    const bool by_filter = WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS;
+    const bool unharmed = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    CHECK((by_filter || unharmed));  // and not by the signal itself
+    return by_filter;
+  };
+  CHECK_FALSE(forbidden(ThreadRole::Loop, Own, vmm::kKickSignal));
+  for (const int number : {SIGKILL, SIGSTOP, SIGTERM, 0}) CHECK(forbidden(ThreadRole::Loop, Own, number));
+  for (const int number : {vmm::kKickSignal, SIGCONT, 0}) CHECK(forbidden(ThreadRole::Loop, Parent, number));
+  CHECK(forbidden(ThreadRole::Vcpu, Own, vmm::kKickSignal));
+}
+
 TEST_CASE("memory can be given back by madvise, and nothing else done with it") {
   for (const ThreadRole role : {ThreadRole::Vcpu, ThreadRole::Loop}) {
     for (long advice = 0; advice < 128; ++advice) {
