@@ -29,15 +29,22 @@ base::Status Control::watch_connection(base::UniqueFd& connection) {
 
 base::Status Control::watch(Watcher* watcher) {
   if (watcher_ != nullptr) {
-    for (const base::UniqueFd* fd : {&owner_, &listener_, &successor_}) {
+    for (const base::UniqueFd* fd : {&owner_, &successor_}) {
       if (*fd) watcher_->remove(fd->get());
     }
+    if (listening_) watcher_->remove(listener_.get());
+    listening_ = false;
   }
   watcher_ = watcher;
   if (watcher == nullptr) return {};
   for (base::UniqueFd* connection : {&owner_, &successor_}) {
     if (*connection) SANDFORGE_TRY_STATUS(watch_connection(*connection));
   }
+  return listen();
+}
+
+base::Status Control::listen() {
+  listening_ = static_cast<bool>(listener_);
   if (!listener_) return {};
   return watcher_->add(listener_.get(), EPOLLIN, [this](std::uint32_t) { on_listener(); });
 }
@@ -45,6 +52,7 @@ base::Status Control::watch(Watcher* watcher) {
 void Control::configured() { (void)reply(owner_.get(), ControlKind::Configure, 0, ControlResult::Ok); }
 
 void Control::paused() {
+  under_way_ = false;
   if (!pausing_) return;
   const Waiting waiting = *pausing_;
   pausing_.reset();
@@ -65,7 +73,13 @@ void Control::ended(Ending ending) {
 
 void Control::on_listener() {
   base::UniqueFd fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-  if (!fd) return;
+  if (!fd && (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED)) return;
+  if (!fd) {
+    // No descriptor is to be had, and who waits would be told of again and again: once a connection has closed.
+    watcher_->remove(listener_.get());
+    listening_ = false;
+    return;
+  }
   if (successor_) hang_up(successor_);
   successor_ = std::move(fd);
   if (!watch_connection(successor_)) successor_.reset();
@@ -92,6 +106,7 @@ void Control::hang_up(base::UniqueFd& connection) {
   if (pausing_ && pausing_->fd == connection.get()) pausing_.reset();  // the pause goes on, nobody hears of it
   connection.reset();
   if (!listener_) actions_.stop();
+  if (listener_ && !listening_ && watcher_ != nullptr && !listen()) listening_ = false;
 }
 
 bool Control::serve(int fd, std::string_view packet) {
@@ -108,6 +123,8 @@ bool Control::serve(int fd, std::string_view packet) {
         break;
       }
       pausing_ = Waiting{fd, request.id};
+      if (under_way_) return true;  // begun for an owner who is gone: answered to this one
+      under_way_ = true;
       if (actions_.pause()) paused();
       return true;
     }

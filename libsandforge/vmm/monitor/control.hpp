@@ -134,10 +134,13 @@ class Control {
   bool reply(int fd, ControlKind kind, std::uint32_t id, ControlResult result, std::uint64_t value = 0);
   base::Status watch_connection(base::UniqueFd& connection);
 
+  base::Status listen();
   base::UniqueFd owner_, listener_, successor_;
   ControlActions& actions_;
   Watcher* watcher_ = nullptr;
   std::optional<Waiting> pausing_;
+  bool listening_ = false;  // the watcher has listener_
+  bool under_way_ = false;  // a pause, whether its asker is still there or not
 };
 
 }  // namespace sandforge::vmm

@@ -5,11 +5,13 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
 #include <array>
 #include <cstring>
+#include <map>
 #include <vector>
 
 #include "vmm/monitor/loop.hpp"
@@ -31,6 +33,7 @@ class Machine final : public vmm::ControlActions {
     answer.exits = 42;
   }
   bool pause() override {
+    ++pauses;
     if (state == RunState::Paused) return true;
     state = RunState::Pausing;
     return false;
@@ -46,10 +49,26 @@ class Machine final : public vmm::ControlActions {
   }
   RunState state = RunState::Running;
   std::uint64_t balloon = 0;
+  int pauses = 0;
   bool stopped = false;
 
  private:
   vmm::Loop& loop_;
+};
+
+class Watched final : public vmm::Watcher {
+ public:
+  base::Status add(int fd, std::uint32_t, Callback callback) override {
+    callbacks[fd] = std::move(callback);
+    return {};
+  }
+  base::Status modify(int, std::uint32_t) override { return {}; }
+  void remove(int fd) override { callbacks.erase(fd); }
+  void tell(int fd) {
+    const Callback callback = callbacks.at(fd);
+    callback(EPOLLIN);
+  }
+  std::map<int, Callback> callbacks;
 };
 
 struct Bench {
@@ -57,16 +76,17 @@ struct Bench {
     int ends[2];
     REQUIRE(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0);
     ours.reset(ends[0]);
-    base::UniqueFd listener;
+    base::UniqueFd made;
     if (listens) {
-      listener.reset(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+      made.reset(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
       const sa_family_t family = AF_UNIX;  // bind without a name: the kernel gives it an abstract one
-      REQUIRE(::bind(listener.get(), reinterpret_cast<const sockaddr*>(&family), sizeof family) == 0);
-      REQUIRE(::listen(listener.get(), 4) == 0);
+      REQUIRE(::bind(made.get(), reinterpret_cast<const sockaddr*>(&family), sizeof family) == 0);
+      REQUIRE(::listen(made.get(), 4) == 0);
+      listener = made.get();
       address_size = sizeof address;
-      REQUIRE(::getsockname(listener.get(), reinterpret_cast<sockaddr*>(&address), &address_size) == 0);
+      REQUIRE(::getsockname(made.get(), reinterpret_cast<sockaddr*>(&address), &address_size) == 0);
     }
-    control.emplace(base::UniqueFd(ends[1]), std::move(listener), machine);
+    control.emplace(base::UniqueFd(ends[1]), std::move(made), machine);
     REQUIRE(control->watch(loop.get()));
   }
   base::UniqueFd connect() {
@@ -115,6 +135,7 @@ struct Bench {
   Machine machine{*loop};
   std::optional<vmm::Control> control;
   base::UniqueFd ours;
+  int listener = -1;  // the control's own
   sockaddr_un address{};
   socklen_t address_size = 0;
 };
@@ -170,6 +191,57 @@ TEST_CASE("a pause is answered when it is complete, a second one meanwhile is re
   REQUIRE(resumed);
   CHECK(resumed->id == 4);
   CHECK(resumed->state == RunState::Running);
+}
+
+TEST_CASE("a pause whose asker is gone is answered to the next who asks, and begun once") {
+  Bench bench(true);
+  base::UniqueFd first = bench.connect();
+  bench.turn();
+  Bench::send(first.get(), ControlKind::Pause, 1);
+  bench.turn();
+  CHECK(bench.machine.pauses == 1);
+  first.reset();
+  bench.turn();
+  Bench::send(bench.ours.get(), ControlKind::Pause, 2);
+  bench.turn();
+  CHECK(bench.machine.pauses == 1);
+  CHECK_FALSE(Bench::answer(bench.ours.get()));
+  bench.machine.state = RunState::Paused;
+  bench.control->paused();
+  const auto answer = Bench::answer(bench.ours.get());
+  REQUIRE(answer);
+  CHECK(answer->id == 2);
+  CHECK(answer->state == RunState::Paused);
+  Bench::send(bench.ours.get(), ControlKind::Resume, 3);
+  Bench::send(bench.ours.get(), ControlKind::Pause, 4);
+  bench.turn();
+  CHECK(bench.machine.pauses == 2);
+}
+
+TEST_CASE("without a descriptor for a new owner the monitor does not spin, and hears it when one is free") {
+  Bench bench(true);
+  Watched watched;
+  REQUIRE(bench.control->watch(&watched));
+  const int listener = bench.listener;
+  REQUIRE(watched.callbacks.contains(listener));
+  const base::UniqueFd successor = bench.connect();
+  rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+  const int lowest = ::fcntl(successor.get(), F_DUPFD_CLOEXEC, 0);
+  ::close(lowest);
+  const rlimit none{static_cast<rlim_t>(lowest), before.rlim_max};
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &none) == 0);
+  watched.tell(listener);
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+  CHECK_FALSE(watched.callbacks.contains(listener));  // watched on, it would be readable for ever
+  const int owner = watched.callbacks.begin()->first;
+  bench.ours.reset();
+  watched.tell(owner);
+  REQUIRE(watched.callbacks.contains(listener));
+  watched.tell(listener);
+  Bench::send(successor.get(), ControlKind::Status, 9);
+  for (const auto& [fd, callback] : std::map(watched.callbacks)) callback(EPOLLIN);
+  CHECK(Bench::answer(successor.get())->id == 9);
 }
 
 TEST_CASE("a packet that is no request hangs up, and without a listener that is the end") {
