@@ -41,8 +41,10 @@ void HandOver::serve() {
     } else {
       access->target.registers->read(access->target.offset, access->data);
     }
-    // The access is its thread's again, and gone, once the store below is seen; notify only uses the address.
-    access->done.store(1, std::memory_order_release);
+    // The access is its thread's again, and gone, once the store below is seen; notify only uses the address. In one
+    // order with the library's count of waiters, which notify reads next: a thread that is about to wait sees the
+    // store, or is seen.
+    access->done.store(1);
     access->done.notify_one();
   }
 }
