@@ -4,28 +4,21 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 
+#include "base/event_fd.hpp"
+
 namespace sandforge::vmm {
-namespace {
-
-base::Result<base::UniqueFd> make_event() {
-  base::UniqueFd fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!fd) return base::os_error("make an event descriptor");
-  return fd;
-}
-
-}  // namespace
 
 base::Result<std::unique_ptr<DeviceSlot>> DeviceSlot::create(const GuestMemory& memory, std::unique_ptr<Device> device,
                                                              Loop& loop) {
   std::unique_ptr<DeviceSlot> slot(new DeviceSlot(loop));
-  SANDFORGE_TRY(slot->interrupt_, make_event());
+  SANDFORGE_TRY(slot->interrupt_, base::make_event());
   const std::size_t queues = device->queue_count();
   const int interrupt = slot->interrupt_.get();
   slot->transport_ = std::make_unique<MmioTransport>(
       memory, std::move(device), [interrupt] { (void)!::eventfd_write(interrupt, 1); },
       [kicks = &slot->kicks_](std::uint32_t queue) { (void)!::eventfd_write((*kicks)[queue].get(), 1); });
   for (std::uint32_t queue = 0; queue < queues; ++queue) {
-    SANDFORGE_TRY(base::UniqueFd kick, make_event());
+    SANDFORGE_TRY(base::UniqueFd kick, base::make_event());
     const int fd = kick.get();
     MmioTransport* transport = slot->transport_.get();
     // Edge-triggered: each count wakes the loop by itself, and nobody has to read it. One that comes while the queue is

@@ -6,11 +6,12 @@
 
 #include <utility>
 
+#include "base/event_fd.hpp"
+
 namespace sandforge::vmm {
 
 base::Result<HandOver> HandOver::create() {
-  base::UniqueFd wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!wake) return base::os_error("make an event descriptor");
+  SANDFORGE_TRY(base::UniqueFd wake, base::make_event());
   return HandOver(std::move(wake));
 }
 

@@ -16,6 +16,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/event_fd.hpp"
 #include "base/limits.hpp"
 #include "jail/enter.hpp"
 #include "vmm/arch/x86_64/acpi.hpp"
@@ -60,8 +61,7 @@ base::Result<Events> make_events() {
   SANDFORGE_TRY(events.loop, Loop::create());
   SANDFORGE_TRY(events.quiet, Loop::create());
   SANDFORGE_TRY(events.gate, VcpuGate::create());
-  events.ended.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!events.ended) return base::os_error("make an event descriptor");
+  SANDFORGE_TRY(events.ended, base::make_event());
   return events;
 }
 
@@ -135,8 +135,7 @@ base::Status KvmMachine::add_platform(bool serial, std::uint32_t lines) {
   power_.emplace([this](Ending ending) { end(ending, {}); });
   port_bus_.add(kPowerPort, kPowerPorts, *power_);
   if (!serial) return {};
-  serial_interrupt_.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!serial_interrupt_) return base::os_error("make an event descriptor");
+  SANDFORGE_TRY(serial_interrupt_, base::make_event());
   SANDFORGE_TRY_STATUS(vm_->attach_interrupt(serial_interrupt_.get(), kSerialLine));
   serial_.emplace([this](char byte) { log_.put(byte); },
                   [this] { (void)!::eventfd_write(serial_interrupt_.get(), 1); });

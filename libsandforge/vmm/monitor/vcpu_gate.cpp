@@ -7,13 +7,13 @@
 
 #include <algorithm>
 
+#include "base/event_fd.hpp"
 #include "vmm/jail/seccomp.hpp"
 
 namespace sandforge::vmm {
 
 base::Result<std::unique_ptr<VcpuGate>> VcpuGate::create() {
-  base::UniqueFd event(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!event) return base::os_error("make an event descriptor");
+  SANDFORGE_TRY(base::UniqueFd event, base::make_event());
   // Only to end the system call that the thread is in. Not restarted: that is the point.
   struct sigaction action {};
   action.sa_handler = [](int) {};
