@@ -130,7 +130,9 @@ class KvmMachine final : public Machine, private ControlActions {
 };
 
 base::Status KvmMachine::add_platform(bool serial, std::uint32_t lines) {
-  io_apic_.emplace(lines, [this](std::span<const MessageRoute> routes) { return vm_->set_routes(routes); });
+  io_apic_.emplace(lines, [this](std::span<const MessageRoute> routes) {
+    if (const base::Status set = vm_->set_routes(routes); !set) end(Ending::Internal, set.error().message);
+  });
   memory_bus_.add(kIoApic, kApicWindow, *io_apic_);
   power_.emplace([this](Ending ending) { end(ending, {}); });
   port_bus_.add(kPowerPort, kPowerPorts, *power_);

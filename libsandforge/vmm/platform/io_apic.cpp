@@ -84,8 +84,7 @@ void IoApic::update_routes() {
   }
   if (same(routes, routes_)) return;
   routes_ = std::move(routes);
-  base::Status set = set_routes_(routes_);
-  if (!set && status_) status_ = std::move(set);
+  set_routes_(routes_);
 }
 
 }  // namespace sandforge::vmm

@@ -10,7 +10,6 @@
 #include <functional>
 #include <vector>
 
-#include "base/result.hpp"
 #include "vmm/hypervisor/hypervisor.hpp"
 #include "vmm/platform/bus.hpp"
 
@@ -19,16 +18,13 @@ namespace sandforge::vmm {
 // Device loop thread only.
 class IoApic final : public Registers {
  public:
-  using SetRoutes = std::function<base::Status(std::span<const MessageRoute>)>;
+  using SetRoutes = std::function<void(std::span<const MessageRoute>)>;
 
   // `pins` up to 240 (the register that tells their number has 8 bits). `set_routes` is called when a route changed.
   IoApic(std::uint32_t pins, SetRoutes set_routes);
 
   void read(std::uint64_t offset, std::span<std::byte> out) override;
   void write(std::uint64_t offset, std::span<const std::byte> in) override;
-
-  // The first error of set_routes, if there was one: interrupts do not work then.
-  const base::Status& status() const noexcept { return status_; }
 
  private:
   std::uint32_t read_register() const;
@@ -40,7 +36,6 @@ class IoApic final : public Registers {
   std::vector<MessageRoute> routes_;  // as last set
   std::uint32_t select_ = 0;
   std::uint32_t identifier_ = 0;
-  base::Status status_;
 };
 
 }  // namespace sandforge::vmm

@@ -15,7 +15,6 @@ struct Fixture {
   vmm::IoApic apic{4, [this](std::span<const vmm::MessageRoute> given) {
                      routes.assign(given.begin(), given.end());
                      ++updates;
-                     return base::Status();
                    }};
 
   void set(std::uint32_t index, std::uint32_t value) {

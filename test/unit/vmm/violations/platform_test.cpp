@@ -76,13 +76,6 @@ TEST_CASE("an I/O APIC sets no route but for its pins and to the local APICs, wh
     }
     CHECK(calls == 1);
   }
-  SUBCASE("a host that refuses is remembered, and nothing else") {
-    IoApic refused(kPins, [](auto) -> base::Status { return base::make_error(base::Code::Internal, {}, "no"); });
-    storm(refused, 0x20);
-    write_u32(refused, 0, 0x10);
-    write_u32(refused, 0x10, 0x31);
-    CHECK_FALSE(refused.status());
-  }
 }
 
 TEST_CASE("a serial port takes any access, and no more than one byte of output for each byte written") {
