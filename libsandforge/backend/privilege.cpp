@@ -58,22 +58,24 @@ std::uint32_t choose_guest_id(std::string_view uid_map, std::string_view gid_map
   return 0;
 }
 
-std::uint32_t guest_id() {
-  if (::geteuid() != 0 || !may_change_ids()) return 0;
+base::Result<std::uint32_t> guest_id() {
+  if (::geteuid() != 0 || !may_change_ids()) return std::uint32_t{0};
   std::uint32_t random = 0;
-  if (::getrandom(&random, sizeof random, 0) != static_cast<ssize_t>(sizeof random)) return 0;
+  if (::getrandom(&random, sizeof random, 0) != static_cast<ssize_t>(sizeof random)) {
+    return base::os_error("choose a user id for a guest");
+  }
   return choose_guest_id(base::read_pseudo_file("/proc/self/uid_map"), base::read_pseudo_file("/proc/self/gid_map"),
                          random);
 }
 
-std::uint32_t GuestIds::take() {
+base::Result<std::uint32_t> GuestIds::take() {
   constexpr int kTries = 64;  // of 16 million ids: never two in a row in practice
-  std::uint32_t id = 0;
   for (int i = 0; i < kTries; ++i) {
-    id = guest_id();
-    if (id < kGuestIdBase || used_.insert(id).second) break;
+    SANDFORGE_TRY(const std::uint32_t id, choose_());
+    if (id < kGuestIdBase || used_.insert(id).second) return id;
   }
-  return id;
+  return base::make_error(base::Code::Exhausted, "guest_ids", "no user id that no other guest has was found",
+                          "try again, or destroy sandboxes");
 }
 
 }  // namespace sandforge::backend

@@ -161,7 +161,7 @@ base::Result<std::unique_ptr<Worker>> KvmBackend::launch(const LaunchPlan& plan)
   spawn.own_pids = true;  // the other namespaces it enters by itself
   spawn.no_new_privs = true;
   spawn.max_open_files = limits::kMonitorOpenFiles;
-  GuestId id(ids_);
+  SANDFORGE_TRY(GuestId id, GuestId::take(ids_));
   spawn.uid = spawn.gid = id.number();  // 0 leaves them as they are
   SANDFORGE_TRY(base::Child child, base::spawn(spawn));
   // It reads nothing of a guest's before it has its configuration, and that comes when its limits stand.

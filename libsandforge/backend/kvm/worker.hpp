@@ -43,7 +43,11 @@ struct KvmRecord {
 // An id of the pool, given back with the object.
 class GuestId {
  public:
-  explicit GuestId(std::shared_ptr<GuestIds> pool) : pool_(std::move(pool)), number_(pool_->take()) {}
+  // Errors: of GuestIds::take().
+  static base::Result<GuestId> take(std::shared_ptr<GuestIds> pool) {
+    SANDFORGE_TRY(const std::uint32_t number, pool->take());
+    return GuestId(std::move(pool), number);
+  }
   GuestId(std::shared_ptr<GuestIds> pool, std::uint32_t number) : pool_(std::move(pool)), number_(number) {
     pool_->reserve(number);
   }

@@ -123,7 +123,7 @@ Probe QemuBackend::probe() const {
 // Root's QEMU runs as a user id that nobody else has: it may read what everybody may read, and write to its disk by
 // the descriptor alone. An ordinary user's runs as that user. Refused where it would have to stay root.
 base::Status QemuBackend::drop_privilege(base::SpawnOptions& spawn, const LaunchFiles& files, bool kvm) const {
-  const std::uint32_t id = guest_id();
+  SANDFORGE_TRY(const std::uint32_t id, guest_id());
   if (id == 0) return {};
   // QEMU reopens these two by /proc/self/fd, which asks for permission once more.
   if (!world_readable(files.kernel.get()) || !world_readable(files.initrd.get())) {

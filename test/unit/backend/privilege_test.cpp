@@ -30,10 +30,26 @@ TEST_CASE("no two guests of one engine have the same id at a time, and an id tha
   GuestIds ids;
   std::set<std::uint32_t> taken;
   for (int i = 0; i < 200; ++i) {
-    const std::uint32_t id = ids.take();
+    const auto taken_id = ids.take();
+    REQUIRE(taken_id);
+    const std::uint32_t id = taken_id.value();
     if (id < kGuestIdBase) return;  // this process cannot give ids of the range
     CHECK(taken.insert(id).second);
   }
   for (const std::uint32_t id : taken) ids.give_back(id);
-  CHECK(ids.take() >= kGuestIdBase);
+  CHECK(ids.take().value() >= kGuestIdBase);
+}
+
+TEST_CASE("a guest never stays root, nor gets an id in use, because no other was to be had") {
+  GuestIds same([]() -> sandforge::base::Result<std::uint32_t> { return kGuestIdBase; });
+  CHECK(same.take().value() == kGuestIdBase);
+  const auto second = same.take();
+  REQUIRE_FALSE(second);
+  CHECK(second.error().reason == "guest_ids");
+  same.give_back(kGuestIdBase);
+  CHECK(same.take().value() == kGuestIdBase);
+  GuestIds broken([]() -> sandforge::base::Result<std::uint32_t> {
+    return sandforge::base::os_error("choose a user id for a guest", EAGAIN);
+  });
+  CHECK_FALSE(broken.take());
 }
