@@ -17,8 +17,6 @@ namespace {
 
 using std::chrono::steady_clock;
 
-constexpr std::chrono::seconds kPatience{5};
-
 std::string status_text(int wait_status) {
   if (!WIFEXITED(wait_status)) return "monitor " + base::describe_wait_status(wait_status);
   return vmm::describe(static_cast<std::uint8_t>(WEXITSTATUS(wait_status)));
@@ -41,16 +39,39 @@ std::uint64_t start_time(std::uint32_t pid) {
   return value;
 }
 
-base::Error gone() { return base::make_error(base::Code::NotFound, "guest_gone", "the guest's monitor has ended"); }
+constexpr const char* kDestroy = "destroy the sandbox";
+
+base::Error gone() {
+  return base::make_error(base::Code::NotFound, "guest_gone", "the guest's monitor has ended", "create a new sandbox");
+}
+base::Error hung_up() {
+  return base::make_error(base::Code::Disconnected, "monitor_gone", "the guest's monitor has hung up", kDestroy);
+}
+base::Error silent() {
+  return base::make_error(base::Code::TimedOut, "monitor_silent", "the guest's monitor does not answer",
+                          "try again on a host with less load, or destroy the sandbox");
+}
 
 }  // namespace
 
-KvmWorker::KvmWorker(ProcessWorker process, base::UniqueFd control, GuestCgroup cgroup, GuestId id, KvmRecord record)
+KvmWorker::KvmWorker(ProcessWorker process, base::UniqueFd control, GuestCgroup cgroup, GuestId id, KvmRecord record,
+                     std::chrono::milliseconds patience)
     : id_(std::move(id)),
       cgroup_(std::move(cgroup)),
       process_(std::move(process)),
       control_(std::move(control)),
-      record_(std::move(record)) {}
+      record_(std::move(record)),
+      patience_(patience) {}
+
+bool KvmWorker::wait_for(short events, steady_clock::time_point until) {
+  for (;;) {
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - steady_clock::now());
+    if (left.count() <= 0) return false;
+    pollfd state{control_.get(), events, 0};
+    const int ready = ::poll(&state, 1, static_cast<int>(left.count()));
+    if (ready != 0) return ready > 0 || errno == EINTR;
+  }
+}
 
 // One answer, whatever it is about; disconnected when the monitor has hung up.
 base::Result<vmm::ControlAnswer> KvmWorker::read_answer(steady_clock::time_point until) {
@@ -58,14 +79,17 @@ base::Result<vmm::ControlAnswer> KvmWorker::read_answer(steady_clock::time_point
     std::array<char, 256> buffer;
     const ssize_t n = ::recv(control_.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
     if (n > 0) return wire::decode<vmm::ControlAnswer>({buffer.data(), static_cast<std::size_t>(n)});
-    if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
-      return base::make_error(base::Code::Disconnected, "monitor_gone", "the guest's monitor has hung up");
-    }
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - steady_clock::now());
-    pollfd answer{control_.get(), POLLIN, 0};
-    if (left.count() <= 0 || (::poll(&answer, 1, static_cast<int>(left.count())) <= 0 && errno != EINTR)) {
-      return base::make_error(base::Code::TimedOut, "monitor_silent", "the guest's monitor does not answer");
-    }
+    if (n == 0 || (errno != EAGAIN && errno != EINTR)) return hung_up();
+    if (!wait_for(POLLIN, until)) return silent();
+  }
+}
+
+base::Status KvmWorker::send_packet(const std::string& packet, steady_clock::time_point until) {
+  for (;;) {
+    const ssize_t n = ::send(control_.get(), packet.data(), packet.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (n == static_cast<ssize_t>(packet.size())) return {};
+    if (n >= 0 || (errno != EAGAIN && errno != EINTR)) return hung_up();
+    if (!wait_for(POLLOUT, until)) return silent();
   }
 }
 
@@ -75,23 +99,27 @@ base::Result<vmm::ControlAnswer> KvmWorker::ask(vmm::ControlKind kind, std::uint
   request.id = next_id_++;
   request.value = value;
   const std::string packet = wire::encode(request);
-  const auto until = steady_clock::now() + kPatience;
-  if (::send(control_.get(), packet.data(), packet.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(packet.size())) {
-    return base::make_error(base::Code::Disconnected, "monitor_gone", "the guest's monitor has hung up");
-  }
+  const auto until = steady_clock::now() + patience_;
+  SANDFORGE_TRY_STATUS(send_packet(packet, until));
   for (;;) {
     SANDFORGE_TRY(const vmm::ControlAnswer answer, read_answer(until));
     // Others: that the guest was started, or the answer to a question that was given up.
-    if (answer.kind != request.kind || answer.id != request.id) continue;
+    if (answer.kind != request.kind || answer.id != request.id) {
+      if (steady_clock::now() >= until) return silent();  // however much else it says
+      continue;
+    }
     switch (static_cast<vmm::ControlResult>(answer.result)) {
       case vmm::ControlResult::Ok: return answer;
       case vmm::ControlResult::WrongState:
-        return base::make_error(base::Code::Conflict, "wrong_state", "a pause is under way");
+        return base::make_error(base::Code::Conflict, "wrong_state", "a pause is under way",
+                                "wait for it, or resume the sandbox");
       case vmm::ControlResult::BadValue:
-        return base::make_error(base::Code::InvalidArgument, "bad_value", "more than the guest has");
+        return base::make_error(base::Code::InvalidArgument, "bad_value", "more than the guest has",
+                                "ask for less than the sandbox's memory");
       case vmm::ControlResult::Unknown: break;
     }
-    return base::make_error(base::Code::Unsupported, "old_monitor", "the guest's monitor does not know this request");
+    return base::make_error(base::Code::Unsupported, "old_monitor", "the guest's monitor does not know this request",
+                            "install library and sandforge-vmm of one version, and create the sandbox again");
   }
 }
 

@@ -66,7 +66,9 @@ class GuestId {
 // Loop thread of the engine only.
 class KvmWorker final : public Worker {
  public:
-  KvmWorker(ProcessWorker process, base::UniqueFd control, GuestCgroup cgroup, GuestId id, KvmRecord record);
+  // `patience`: how long a request may take.
+  KvmWorker(ProcessWorker process, base::UniqueFd control, GuestCgroup cgroup, GuestId id, KvmRecord record,
+            std::chrono::milliseconds patience = std::chrono::seconds(5));
 
   base::Result<base::UniqueFd> connect() override { return process_.connect(); }
   int exited_fd() const override { return process_.exited_fd(); }
@@ -89,6 +91,9 @@ class KvmWorker final : public Worker {
   base::Result<vmm::ControlAnswer> ask(vmm::ControlKind kind, std::uint64_t value);
   base::Result<vmm::ControlAnswer> read_answer(std::chrono::steady_clock::time_point until);
 
+  base::Status send_packet(const std::string& packet, std::chrono::steady_clock::time_point until);
+  // False when the time is over.
+  bool wait_for(short events, std::chrono::steady_clock::time_point until);
   // The group is removed after the process has gone: members are destroyed from the last to the first.
   GuestId id_;
   GuestCgroup cgroup_;
@@ -96,6 +101,7 @@ class KvmWorker final : public Worker {
   base::UniqueFd control_;
   KvmRecord record_;
   std::uint32_t next_id_ = 1;
+  std::chrono::milliseconds patience_;
 };
 
 // Takes the directory and the log out of `files`.
