@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -52,6 +53,8 @@ class Worker {
   virtual int exited_fd() const = 0;
   // Once it has ended: one line on how, e.g. "qemu exited with status 1: <last line of its log>".
   virtual std::string describe_exit() = 0;
+  // Once it has ended: why it could not start its guest at all, where it says so. Untrusted text.
+  virtual std::optional<base::Error> refusal() { return std::nullopt; }
   // Ends the guest now; exited_fd tells when it is gone. Idempotent.
   virtual void kill() = 0;
 };

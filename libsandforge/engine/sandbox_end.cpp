@@ -69,6 +69,7 @@ void Sandbox::on_worker_exit() {
   const auto self = shared_from_this();
   exit_watch_.reset();
   const std::string how = printable(worker_->describe_exit(), limits::kGuestLogTail);
+  std::optional<Error> refusal = worker_->refusal();
   worker_.reset();
   if (tearing_down_) {
     if (describe_exit_in_failure_ && !how.empty()) {
@@ -81,6 +82,12 @@ void Sandbox::on_worker_exit() {
   }
   if (phase_ == State::Ready) {
     fail(base::make_error(Code::GuestFault, "vm_crash", "the VM ended: " + how), wire::EndedBy::VmCrash);
+  } else if (refusal) {
+    // In its own words, with its own remedy: what is wrong is known, and it is not the guest.
+    fail(base::make_error(refusal->code, printable(refusal->reason),
+                          "the guest was not started: " + printable(refusal->message, limits::kGuestLogTail),
+                          printable(refusal->remedy, limits::kGuestLogTail)),
+         wire::EndedBy::VmCrash);
   } else {
     fail(base::make_error(Code::GuestFault, "boot_failed", "the guest ended before it was ready: " + how, kBootRemedy),
          wire::EndedBy::VmCrash);

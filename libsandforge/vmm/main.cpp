@@ -13,10 +13,13 @@
 #include "jail/enter.hpp"
 #include "vmm/monitor/config.hpp"
 #include "vmm/monitor/machine.hpp"
+#include "vmm/monitor/refusal.hpp"
 
 namespace {
 
 using namespace sandforge;
+
+constexpr const char* kOneVersion = "install library and sandforge-vmm of one version";
 
 [[noreturn]] void finish(vmm::Ending ending, const std::string& text) {
   if (!text.empty()) {
@@ -25,6 +28,18 @@ using namespace sandforge;
   }
   // Not exit(): vCPU threads are running, and nothing is left to tidy up.
   ::_exit(static_cast<int>(ending));
+}
+
+// The guest cannot be started: the owner is told by a packet on `control`, people by the log.
+[[noreturn]] void refuse(int control, vmm::Ending ending, const base::Error& error) {
+  vmm::Refusal refusal;
+  refusal.code = error.code;
+  refusal.reason = error.reason;
+  refusal.message = error.message;
+  refusal.remedy = error.remedy;
+  const std::string packet = wire::encode(refusal);
+  (void)::send(control, packet.data(), packet.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+  finish(ending, error.remedy.empty() ? error.message : error.message + "; " + error.remedy);
 }
 
 base::Result<vmm::Config> receive_config() {
@@ -36,7 +51,7 @@ base::Result<vmm::Config> receive_config() {
   if (n < 0) return base::os_error("read the configuration");
   if (n == 0) return base::make_error(base::Code::Disconnected, {}, "the owner hung up before it said what to run");
   if (static_cast<std::size_t>(n) > packet.size()) {
-    return base::make_error(base::Code::Corrupt, "bad_config", "the configuration is too long");
+    return base::make_error(base::Code::Corrupt, "bad_config", "the configuration is too long", kOneVersion);
   }
   return vmm::decode_config(std::string_view(packet).substr(0, static_cast<std::size_t>(n)));
 }
@@ -51,10 +66,10 @@ int main() {
   options.last_descriptor = vmm::kLastFd;
   options.limits = {limits::kMonitorOpenFiles, limits::kMonitorFileBytesMax};
   if (const auto jailed = jail::enter(options); !jailed) {
-    finish(vmm::Ending::BadRequest, jailed.error().message + "; " + jailed.error().remedy);
+    refuse(vmm::kControlFd, vmm::Ending::BadRequest, jailed.error());
   }
   const auto config = receive_config();
-  if (!config) finish(vmm::Ending::BadRequest, config.error().message);
+  if (!config) refuse(vmm::kControlFd, vmm::Ending::BadRequest, config.error());
   using base::UniqueFd;
   // Whether descriptor 10 was given at all.
   const bool listens = ::fcntl(vmm::kControlListenerFd, F_GETFD) >= 0;
@@ -72,7 +87,9 @@ int main() {
     const int map = vmm::kFirstLayerFd + 2 * i;
     // What is not there now could be a descriptor of our own later.
     if (::fcntl(map, F_GETFD) < 0 || ::fcntl(map + 1, F_GETFD) < 0) {
-      finish(vmm::Ending::BadRequest, "a disk layer's descriptor is missing");
+      refuse(vmm::kControlFd, vmm::Ending::BadRequest,
+             base::make_error(base::Code::InvalidArgument, "bad_config", "a disk layer's descriptor is missing",
+                              kOneVersion));
     }
     files.disk_layers.push_back({UniqueFd(map + 1), UniqueFd(map)});
   }
@@ -80,10 +97,13 @@ int main() {
   const int unused = vmm::kFirstLayerFd + 2 * config.value().disk_layers;
   (void)::syscall(SYS_close_range, static_cast<unsigned>(unused), static_cast<unsigned>(vmm::kLastFd), 0);
   if (listens && ::fcntl(vmm::kControlListenerFd, F_SETFL, O_NONBLOCK) != 0) {
-    finish(vmm::Ending::Internal, "set up the control listener");
+    refuse(vmm::kControlFd, vmm::Ending::Internal, base::os_error("set up the control listener"));
   }
+  // The machine takes all descriptors with it when it cannot be made: a second one for the word about it.
+  UniqueFd owner(::fcntl(vmm::kControlFd, F_DUPFD_CLOEXEC, vmm::kLastFd + 1));
   auto machine = vmm::Machine::create(config.value(), std::move(files));
-  if (!machine) finish(vmm::Ending::BadRequest, machine.error().message);
+  if (!machine) refuse(owner.get(), vmm::Ending::BadRequest, machine.error());
+  owner.reset();
   const vmm::Finished finished = machine.value()->run();
   finish(finished.ending, finished.detail);
 }

@@ -252,6 +252,10 @@ TEST_CASE("a launch that cannot be leaves nothing behind") {
     }
     const bool ended = ends_within(*launched.value(), 30'000);
     why = launched.value()->describe_exit();
+    const auto refusal = launched.value()->refusal();
+    CHECK(refusal);
+    if (refusal) CHECK_FALSE(refusal->remedy.empty());
+    if (refusal) why += " (" + refusal->reason + ")";
     return ended && why.find("was never started") != std::string::npos;
   };
   backend::LaunchPlan plan = place.plan;
@@ -272,7 +276,7 @@ TEST_CASE("a launch that cannot be leaves nothing behind") {
     return broken;
   };
   CHECK(with([&] { plan.kernel = write(0, "#!/bin/sh\n"); }).find("kernel") != std::string::npos);
-  CHECK(with([&] { plan.initrd = write(300 * limits::kMiB); }).find("memory") != std::string::npos);
+  CHECK(with([&] { plan.initrd = write(300 * limits::kMiB); }).find("memory_too_small") != std::string::npos);
   CHECK(with([&] { plan.disk = write(0); }).find("disk") != std::string::npos);
   CHECK(with([&] { plan.root_image = write(0); }).find("root") != std::string::npos);
   CHECK(with([&] { plan.kernel = plan.directory; }).find("regular file") != std::string::npos);

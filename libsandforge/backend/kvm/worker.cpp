@@ -11,6 +11,7 @@
 #include <charconv>
 
 #include "base/pseudo_file.hpp"
+#include "vmm/monitor/refusal.hpp"
 
 namespace sandforge::backend {
 namespace {
@@ -136,6 +137,23 @@ base::Status KvmWorker::resume() {
 base::Status KvmWorker::set_balloon(std::uint64_t bytes) {
   SANDFORGE_TRY([[maybe_unused]] const auto answer, ask(vmm::ControlKind::BalloonTarget, bytes));
   return {};
+}
+
+std::optional<base::Error> KvmWorker::refusal() {
+  constexpr int kPackets = 64;  // more than a monitor that never ran its guest has sent
+  std::array<char, vmm::kRefusalBytesMax> buffer;
+  for (int i = 0; i < kPackets; ++i) {
+    const ssize_t n = ::recv(control_.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
+    // A reset comes before what was sent, when the monitor had not read all that we sent.
+    if (n < 0 && (errno == EINTR || errno == ECONNRESET)) continue;
+    if (n <= 0) return std::nullopt;
+    auto refusal = wire::decode<vmm::Refusal>({buffer.data(), static_cast<std::size_t>(n)});
+    if (!refusal || refusal->magic != vmm::Refusal::kMagic) continue;
+    if (refusal->code == base::Code::Ok) refusal->code = base::Code::Internal;
+    return base::make_error(refusal->code, std::move(refusal->reason), std::move(refusal->message),
+                            std::move(refusal->remedy));
+  }
+  return std::nullopt;
 }
 
 std::string KvmWorker::describe_exit() {

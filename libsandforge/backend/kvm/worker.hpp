@@ -73,6 +73,7 @@ class KvmWorker final : public Worker {
   base::Result<base::UniqueFd> connect() override { return process_.connect(); }
   int exited_fd() const override { return process_.exited_fd(); }
   std::string describe_exit() override;
+  std::optional<base::Error> refusal() override;
   void kill() override { process_.kill(); }
 
   // Each asks the monitor and BLOCKS until it has answered, which takes it well under a millisecond, or the patience
@@ -90,18 +91,18 @@ class KvmWorker final : public Worker {
  private:
   base::Result<vmm::ControlAnswer> ask(vmm::ControlKind kind, std::uint64_t value);
   base::Result<vmm::ControlAnswer> read_answer(std::chrono::steady_clock::time_point until);
-
   base::Status send_packet(const std::string& packet, std::chrono::steady_clock::time_point until);
   // False when the time is over.
   bool wait_for(short events, std::chrono::steady_clock::time_point until);
+
   // The group is removed after the process has gone: members are destroyed from the last to the first.
   GuestId id_;
   GuestCgroup cgroup_;
   ProcessWorker process_;
   base::UniqueFd control_;
   KvmRecord record_;
-  std::uint32_t next_id_ = 1;
   std::chrono::milliseconds patience_;
+  std::uint32_t next_id_ = 1;
 };
 
 // Takes the directory and the log out of `files`.

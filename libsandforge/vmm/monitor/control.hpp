@@ -3,7 +3,8 @@
 // backend.
 //
 //   owner -> monitor   first packet on descriptor 3: one Config (monitor/config.hpp). Answered by kind Configure, id 0,
-//                      when the guest is about to run; a monitor that cannot use it ends instead (monitor/ending.hpp)
+//                      when the guest is about to run; a monitor that cannot use it says why instead
+//                      (monitor/refusal.hpp) and ends (monitor/ending.hpp)
 //   owner -> monitor   Request, any number
 //   monitor -> owner   Answer, exactly one a request, of the same kind and id. Pause is answered when every vCPU stands
 //                      and no device works any more; all others at once
@@ -133,14 +134,14 @@ class Control {
   bool serve(int fd, std::string_view packet);
   bool reply(int fd, ControlKind kind, std::uint32_t id, ControlResult result, std::uint64_t value = 0);
   base::Status watch_connection(base::UniqueFd& connection);
-
   base::Status listen();
+
   base::UniqueFd owner_, listener_, successor_;
   ControlActions& actions_;
   Watcher* watcher_ = nullptr;
-  std::optional<Waiting> pausing_;
   bool listening_ = false;  // the watcher has listener_
   bool under_way_ = false;  // a pause, whether its asker is still there or not
+  std::optional<Waiting> pausing_;
 };
 
 }  // namespace sandforge::vmm

@@ -11,6 +11,8 @@
 #include <atomic>
 #include <thread>
 
+#include "vmm/monitor/refusal.hpp"
+
 using namespace sandforge;
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
@@ -81,4 +83,40 @@ TEST_CASE("a monitor that reads nothing never holds its owner") {
   }
   over = true;
   rescue.join();
+}
+
+TEST_CASE("why a monitor refused its guest is told with code, reason and remedy") {
+  Bench bench;
+  CHECK_FALSE(bench.worker->refusal());
+  vmm::Refusal refusal;
+  refusal.code = base::Code::InvalidArgument;
+  refusal.reason = "memory_too_small";
+  refusal.message = "too small";
+  refusal.remedy = "more";
+  std::string packet = wire::encode(refusal);
+  SUBCASE("after something else") { bench.say(wire::encode(vmm::ControlAnswer())); }
+  SUBCASE("alone") {}
+  bench.say(packet);
+  bench.peer.reset();
+  const auto told = bench.worker->refusal();
+  REQUIRE(told);
+  CHECK(told->code == base::Code::InvalidArgument);
+  CHECK(told->reason == "memory_too_small");
+  CHECK(told->message == "too small");
+  CHECK(told->remedy == "more");
+}
+
+TEST_CASE("a refusal that is none is not believed, and one without an error is an error all the same") {
+  Bench bench;
+  vmm::Refusal refusal;
+  refusal.magic = 1;
+  bench.say(wire::encode(refusal));
+  bench.say("garbage");
+  CHECK_FALSE(bench.worker->refusal());
+  refusal.magic = vmm::Refusal::kMagic;
+  refusal.code = base::Code::Ok;
+  bench.say(wire::encode(refusal));
+  const auto told = bench.worker->refusal();
+  REQUIRE(told);
+  CHECK(told->code == base::Code::Internal);
 }
