@@ -28,7 +28,7 @@ base::Status take_turn(Activation& active, std::size_t index, std::uint64_t budg
     if (!chain) {
       emptied = asked;
       // Once more after asking for kicks: a request may have come in between.
-      if (!asked) SANDFORGE_TRY_STATUS(queue.want_kicks(true));
+      if (!asked) SANDFORGE_TRY_STATUS(queue.want_kicks());
       asked = true;
       continue;
     }

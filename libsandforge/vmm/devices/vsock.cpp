@@ -109,7 +109,7 @@ base::Status Vsock::from_guest() {
     SANDFORGE_TRY(const std::optional<Chain> chain, queue.pop());
     if (!chain) {
       if (asked) return {};
-      SANDFORGE_TRY_STATUS(queue.want_kicks(true));
+      SANDFORGE_TRY_STATUS(queue.want_kicks());
       asked = true;  // and look once more: one may have come in between
       continue;
     }
@@ -258,7 +258,7 @@ base::Result<bool> Vsock::next_buffer() {
     SANDFORGE_TRY(buffer_, queue.pop());
     if (buffer_ && buffer_->writable_bytes() < sizeof(Header)) return broken("a buffer smaller than a header");
     if (buffer_) return true;
-    if (!asked) SANDFORGE_TRY_STATUS(queue.want_kicks(true));
+    if (!asked) SANDFORGE_TRY_STATUS(queue.want_kicks());
   }
   out_of_buffers_ = true;
   return false;

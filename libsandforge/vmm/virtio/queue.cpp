@@ -18,7 +18,6 @@ struct Descriptor {
 static_assert(sizeof(Descriptor) == 16);
 constexpr std::uint16_t kNext = 1, kWrite = 2, kIndirect = 4;
 constexpr std::uint16_t kNoInterrupt = 1;  // available.flags
-constexpr std::uint16_t kNoNotify = 1;     // used.flags
 constexpr std::uint64_t kChainBytesMax = std::uint64_t{1} << 32;
 
 struct UsedElement {
@@ -121,13 +120,9 @@ base::Result<bool> Queue::needs_interrupt() {
   return static_cast<std::uint16_t>(next_used_ - event - 1) < static_cast<std::uint16_t>(next_used_ - before);
 }
 
-base::Status Queue::want_kicks(bool wanted) {
-  const bool stored =
-      layout_.event_index
-          // Without a wish the event index stays behind, where no new request reaches it.
-          ? memory_->store_u16(layout_.used + 4 + 8ull * layout_.size,
-                               wanted ? next_available_ : static_cast<std::uint16_t>(next_available_ - 1))
-          : memory_->store_u16(layout_.used, wanted ? std::uint16_t{0} : kNoNotify);
+base::Status Queue::want_kicks() {
+  const bool stored = layout_.event_index ? memory_->store_u16(layout_.used + 4 + 8ull * layout_.size, next_available_)
+                                          : memory_->store_u16(layout_.used, std::uint16_t{0});
   if (!stored) return broken("unwritable used ring");
   std::atomic_thread_fence(std::memory_order_seq_cst);
   return {};

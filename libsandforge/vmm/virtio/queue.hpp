@@ -51,13 +51,10 @@ class Queue {
   base::Status push(std::uint16_t head, std::uint32_t written);
   // True when the driver wants to be interrupted for what was pushed since the last call.
   base::Result<bool> needs_interrupt();
-  // Asks for a kick at the next request (true), or none for now. With true, the caller must pop once more: a request
-  // may have come in between.
-  base::Status want_kicks(bool wanted);
+  // Asks for a kick at the next request. The caller must pop once more: a request may have come in between.
+  base::Status want_kicks();
 
   std::uint16_t size() const noexcept { return layout_.size; }
-  std::uint16_t next_available() const noexcept { return next_available_; }
-  std::uint16_t next_used() const noexcept { return next_used_; }
 
  private:
   Queue(const GuestMemory& memory, const QueueLayout& layout) : memory_(&memory), layout_(layout) {}
