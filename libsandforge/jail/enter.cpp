@@ -142,6 +142,16 @@ base::Status enter(const Options& options) {
   return {};
 }
 
+base::Status limit_file_size(std::span<const int> files) {
+  rlim_t longest = 0;
+  for (const int file : files) {
+    struct stat info {};
+    if (::fstat(file, &info) != 0) return base::os_error("look at a file to be written");
+    longest = std::max(longest, static_cast<rlim_t>(info.st_size));
+  }
+  return limit(RLIMIT_FSIZE, longest, "limit the size of files");
+}
+
 base::Status forbid_threads() { return limit(RLIMIT_NPROC, 0, "forbid further threads"); }
 
 }  // namespace sandforge::jail

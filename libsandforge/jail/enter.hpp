@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "base/result.hpp"
 
@@ -27,6 +28,9 @@ struct Options {
 // Before anything is read that others wrote, in a process with one thread. Works for any user, by a user namespace.
 // Errors: denied "user_namespaces" with a remedy, where the host forbids them; those of the calls otherwise.
 base::Status enter(const Options& options);
+
+// When it is known what there is to write: no file may become longer than the longest of these, borrowed, is now.
+base::Status limit_file_size(std::span<const int> files);
 
 // Once all threads run that there shall be. Not earlier: kernels before 5.14 count all processes of the user.
 base::Status forbid_threads();

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <span>
 #include <string>
 
 #include "base/limits.hpp"
@@ -92,6 +93,12 @@ int main() {
                               kOneVersion));
     }
     files.disk_layers.push_back({UniqueFd(map + 1), UniqueFd(map)});
+  }
+  // The private disk, and where it has layers the map of what lies on top.
+  const int written[] = {vmm::kDiskFd, vmm::kFirstLayerFd};
+  if (const auto limited = jail::limit_file_size(std::span(written).first(files.disk_layers.empty() ? 1 : 2));
+      !limited) {
+    refuse(vmm::kControlFd, vmm::Ending::BadRequest, limited.error());
   }
   ::close(vmm::kProgramFd);
   const int unused = vmm::kFirstLayerFd + 2 * config.value().disk_layers;

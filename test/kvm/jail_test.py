@@ -86,7 +86,8 @@ class JailCases(http_harness.Base):
         self.assertEqual(limits["Max processes"], ("0", "0"))
         self.assertEqual(limits["Max locked memory"], ("0", "0"))
         self.assertEqual(limits["Max open files"], ("256", "256"))
-        self.assertNotEqual(limits["Max file size"][1], "unlimited")
+        disk = str((process / "fd/8").stat().st_size)
+        self.assertEqual(limits["Max file size"], (disk, disk), "no file grows beyond the private disk")
         kinds = [os.readlink(entry) for entry in (process / "fd").iterdir()]
         self.assertLess(len(kinds), 64)
         self.assertFalse([kind for kind in kinds if kind.startswith("/dev/") and kind != "/dev/kvm"
