@@ -111,6 +111,7 @@ int main() {
   auto machine = vmm::Machine::create(config.value(), std::move(files));
   if (!machine) refuse(owner.get(), vmm::Ending::BadRequest, machine.error());
   owner.reset();
+  ::close(0);
   const vmm::Finished finished = machine.value()->run();
   finish(finished.ending, finished.detail);
 }

@@ -75,8 +75,6 @@ class Vm {
  public:
   virtual ~Vm() = default;
 
-  // What guests may be told of the CPU at most.
-  virtual base::Result<std::vector<CpuidEntry>> supported_cpuid() = 0;
   // `host` is page-aligned and stays mapped for the life of the Vm.
   virtual base::Status map_memory(std::uint32_t slot, GuestAddress start, std::uint64_t size, std::byte* host) = 0;
   // Replaces the whole table. A number without a route is a line that goes nowhere.
@@ -94,6 +92,9 @@ struct KvmFacts {
   std::uint32_t vcpus_max = 0;
 };
 base::Result<KvmFacts> check_kvm(int fd);
+
+// What its guests may be told of the CPU at most.
+base::Result<std::vector<CpuidEntry>> supported_cpuid(int fd);
 
 // The ioctl requests that vCPU threads and the device loop make once the guest runs, for their system call filters.
 std::span<const unsigned long> vcpu_thread_requests();

@@ -3,7 +3,6 @@
 // SPEC: Linux Documentation/virt/kvm/api.rst; section numbers below are of that file.
 #include <linux/kvm.h>
 
-#include <fcntl.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
@@ -16,6 +15,7 @@
 namespace sandforge::vmm {
 namespace {
 
+constexpr const char* kNewerHost = "use a host with Linux 5.10 or newer";
 constexpr int kCreateRetries = 8;
 constexpr std::size_t kCpuidMax = 256, kMsrsMax = 16, kRoutesMax = 64;
 // Below the BIOS hole that no device of ours uses. Intel CPUs without "unrestricted guest" keep a page table and a task
@@ -132,7 +132,9 @@ base::Status KvmVcpu::set_msrs(std::span<const Msr> msrs) {
   const int set = call(fd_.get(), kSetMsrs, &table);
   if (set < 0) return base::os_error("KVM_SET_MSRS");
   if (static_cast<std::size_t>(set) != msrs.size()) {
-    return base::make_error(base::Code::Unsupported, "msr", "the host's KVM refuses MSR number " + std::to_string(set));
+    const std::uint32_t refused = table.entries[set].index;
+    return base::make_error(base::Code::Unsupported, "msr", "the host's KVM refuses MSR " + std::to_string(refused),
+                            kNewerHost);
   }
   return {};
 }
@@ -229,10 +231,8 @@ base::Result<Exit> KvmVcpu::run() {
 
 class KvmVm final : public Vm {
  public:
-  KvmVm(base::UniqueFd fd, base::UniqueFd kvm, std::size_t run_bytes)
-      : fd_(std::move(fd)), kvm_(std::move(kvm)), run_bytes_(run_bytes) {}
+  KvmVm(base::UniqueFd fd, std::size_t run_bytes) : fd_(std::move(fd)), run_bytes_(run_bytes) {}
 
-  base::Result<std::vector<CpuidEntry>> supported_cpuid() override;
   base::Status map_memory(std::uint32_t slot, GuestAddress start, std::uint64_t size, std::byte* host) override;
   base::Status set_routes(std::span<const MessageRoute> routes) override;
   base::Status attach_interrupt(int eventfd, std::uint32_t gsi) override;
@@ -241,24 +241,8 @@ class KvmVm final : public Vm {
 
  private:
   base::UniqueFd fd_;
-  base::UniqueFd kvm_;
   std::size_t run_bytes_;
 };
-
-base::Result<std::vector<CpuidEntry>> KvmVm::supported_cpuid() {
-  CpuidTable table;
-  table.count = kCpuidMax;
-  if (call(kvm_.get(), kGetSupportedCpuid, &table) < 0) return base::os_error("KVM_GET_SUPPORTED_CPUID");
-  std::vector<CpuidEntry> entries;
-  const std::size_t count = std::min<std::size_t>(table.count, kCpuidMax);
-  entries.reserve(count);
-  for (std::size_t i = 0; i < count; ++i) {
-    const kvm_cpuid_entry2& from = table.entries[i];
-    entries.push_back({from.function, from.index, (from.flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX) != 0, from.eax,
-                       from.ebx, from.ecx, from.edx});
-  }
-  return entries;
-}
 
 base::Status KvmVm::map_memory(std::uint32_t slot, GuestAddress start, std::uint64_t size, std::byte* host) {
   kvm_userspace_memory_region region{};
@@ -328,21 +312,40 @@ std::span<const unsigned long> loop_thread_requests() {
 base::Result<KvmFacts> check_kvm(int fd) {
   const int version = ::ioctl(fd, KVM_GET_API_VERSION, 0);
   if (version != KVM_API_VERSION) {
-    return base::make_error(base::Code::Unsupported, "kvm_version", "/dev/kvm does not answer as KVM does");
+    return base::make_error(base::Code::Unsupported, "kvm_version", "/dev/kvm does not answer as KVM does", kNewerHost);
   }
   for (const Needed& needed : kNeeded) {
     if (check_extension(fd, needed.capability) > 0) continue;
     return base::make_error(base::Code::Unsupported, "kvm_capability",
-                            std::string("this host's KVM lacks ") + needed.name, "use a host with Linux 5.10 or newer");
+                            std::string("this host's KVM lacks ") + needed.name, kNewerHost);
   }
   KvmFacts facts;
   facts.vcpus_max = static_cast<std::uint32_t>(std::max(check_extension(fd, KVM_CAP_MAX_VCPUS), 1));
   return facts;
 }
 
+base::Result<std::vector<CpuidEntry>> supported_cpuid(int fd) {
+  CpuidTable table;
+  table.count = kCpuidMax;
+  if (call(fd, kGetSupportedCpuid, &table) < 0) return base::os_error("KVM_GET_SUPPORTED_CPUID");
+  std::vector<CpuidEntry> entries;
+  const std::size_t count = std::min<std::size_t>(table.count, kCpuidMax);
+  entries.reserve(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    const kvm_cpuid_entry2& from = table.entries[i];
+    entries.push_back({from.function, from.index, (from.flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX) != 0, from.eax,
+                       from.ebx, from.ecx, from.edx});
+  }
+  return entries;
+}
+
 base::Result<std::unique_ptr<Vm>> create_kvm_vm(int fd, std::uint32_t pins) {
   const int run_bytes = ::ioctl(fd, KVM_GET_VCPU_MMAP_SIZE, 0);
-  if (run_bytes < static_cast<int>(sizeof(kvm_run))) return base::os_error("KVM_GET_VCPU_MMAP_SIZE");
+  if (run_bytes < 0) return base::os_error("KVM_GET_VCPU_MMAP_SIZE");
+  if (run_bytes < static_cast<int>(sizeof(kvm_run))) {
+    return base::make_error(base::Code::Unsupported, "kvm_version",
+                            "this host's KVM has a shorter vCPU page than this monitor was built for", kNewerHost);
+  }
   base::UniqueFd vm;
   // A host under load answers EINTR although no signal came.
   for (int i = 0; i < kCreateRetries && !vm; ++i) {
@@ -350,8 +353,6 @@ base::Result<std::unique_ptr<Vm>> create_kvm_vm(int fd, std::uint32_t pins) {
     if (!vm && errno != EINTR) break;
   }
   if (!vm) return base::os_error("KVM_CREATE_VM");
-  base::UniqueFd kvm(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
-  if (!kvm) return base::os_error("keep /dev/kvm");
 
   std::uint64_t identity = kIdentityMapAddress;
   if (call(vm.get(), KVM_SET_IDENTITY_MAP_ADDR, &identity) < 0) return base::os_error("KVM_SET_IDENTITY_MAP_ADDR");
@@ -367,8 +368,7 @@ base::Result<std::unique_ptr<Vm>> create_kvm_vm(int fd, std::uint32_t pins) {
   pmu.cap = KVM_CAP_PMU_CAPABILITY;
   pmu.args[0] = KVM_PMU_CAP_DISABLE;
   (void)call(vm.get(), KVM_ENABLE_CAP, &pmu);
-  return std::unique_ptr<Vm>(
-      std::make_unique<KvmVm>(std::move(vm), std::move(kvm), static_cast<std::size_t>(run_bytes)));
+  return std::unique_ptr<Vm>(std::make_unique<KvmVm>(std::move(vm), static_cast<std::size_t>(run_bytes)));
 }
 
 }  // namespace sandforge::vmm

@@ -45,6 +45,7 @@
 namespace sandforge::vmm {
 namespace {
 
+constexpr const char* kMakeAgain = "build the image and create the sandbox again";
 constexpr std::uint32_t kMtrrDefaultType = 0x2ff;            // IA32_MTRR_DEF_TYPE
 constexpr std::uint64_t kMtrrOnWriteBack = (1u << 11) | 6u;  // enabled, all memory write-back
 
@@ -154,7 +155,7 @@ base::Result<std::unique_ptr<Device>> make_disk(std::vector<DiskLayer> layers, b
   const std::uint64_t bytes = static_cast<std::uint64_t>(info.st_size) / 512 * 512;
   if (!S_ISREG(info.st_mode) || bytes == 0) {
     return base::make_error(base::Code::InvalidArgument, "bad_disk",
-                            std::string("the ") + serial + " disk is no regular file, or empty");
+                            std::string("the ") + serial + " disk is no regular file, or empty", kMakeAgain);
   }
   SANDFORGE_TRY(Disk disk, Disk::open(std::move(layers), bytes, read_only));
   return std::unique_ptr<Device>(std::make_unique<Block>(std::move(disk), serial));
@@ -230,7 +231,7 @@ base::Status KvmMachine::describe(const MachineDescription& description) {
 }
 
 base::Status KvmMachine::add_vcpus(std::uint32_t count, const BootEntry& entry) {
-  SANDFORGE_TRY(const std::vector<CpuidEntry> supported, vm_->supported_cpuid());
+  SANDFORGE_TRY(const std::vector<CpuidEntry> supported, supported_cpuid(files_.kvm.get()));
   const Msr msrs[] = {{kMtrrDefaultType, kMtrrOnWriteBack}};
   for (std::uint32_t i = 0; i < count; ++i) {
     SANDFORGE_TRY(std::unique_ptr<Vcpu> vcpu, vm_->create_vcpu(i));
@@ -272,7 +273,11 @@ base::Status KvmMachine::set_up(const Config& config, const BootEntry& entry) {
   SANDFORGE_TRY_STATUS(loop_->add(hand_over_.wake_fd(), EPOLLIN, [this](std::uint32_t) { hand_over_.serve(); }));
   SANDFORGE_TRY_STATUS(loop_->add(gate_->parked_fd(), EPOLLIN, [this](std::uint32_t) { on_parked(); }));
   SANDFORGE_TRY_STATUS(control_.watch(loop_.get()));
-  return loop_->add(ended_.get(), EPOLLIN, [this](std::uint32_t) { loop_->stop(); });
+  SANDFORGE_TRY_STATUS(loop_->add(ended_.get(), EPOLLIN, [this](std::uint32_t) { loop_->stop(); }));
+  // Of no further use: what the guest cannot reach, a guest that has got into this process cannot either. The kernel's
+  // and the initrd's pages stay mapped.
+  for (base::UniqueFd* used : {&files_.kvm, &files_.kernel, &files_.initrd}) used->reset();
+  return {};
 }
 
 // ---- what the owner may ask for -------------------------------------------------------------------------------------
