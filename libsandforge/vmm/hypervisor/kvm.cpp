@@ -231,7 +231,8 @@ base::Result<Exit> KvmVcpu::run() {
 
 class KvmVm final : public Vm {
  public:
-  KvmVm(base::UniqueFd fd, std::size_t run_bytes) : fd_(std::move(fd)), run_bytes_(run_bytes) {}
+  KvmVm(base::UniqueFd fd, std::size_t run_bytes, bool enforces)
+      : fd_(std::move(fd)), run_bytes_(run_bytes), enforces_(enforces) {}
 
   base::Status map_memory(std::uint32_t slot, GuestAddress start, std::uint64_t size, std::byte* host) override;
   base::Status set_routes(std::span<const MessageRoute> routes) override;
@@ -242,6 +243,7 @@ class KvmVm final : public Vm {
  private:
   base::UniqueFd fd_;
   std::size_t run_bytes_;
+  bool enforces_;  // KVM_CAP_ENFORCE_PV_FEATURE_CPUID is there
 };
 
 base::Status KvmVm::map_memory(std::uint32_t slot, GuestAddress start, std::uint64_t size, std::byte* host) {
@@ -292,6 +294,13 @@ base::Status KvmVm::attach_kick(int eventfd, GuestAddress address, std::uint32_t
 base::Result<std::unique_ptr<Vcpu>> KvmVm::create_vcpu(std::uint32_t index) {
   base::UniqueFd fd(call(fd_.get(), KVM_CREATE_VCPU, static_cast<unsigned long>(index)));
   if (!fd) return base::os_error("KVM_CREATE_VCPU");
+  if (enforces_) {
+    // What the CPUID table does not offer of KVM's own MSRs and calls is not there either (7.25).
+    kvm_enable_cap enforce{};
+    enforce.cap = KVM_CAP_ENFORCE_PV_FEATURE_CPUID;
+    enforce.args[0] = 1;
+    if (call(fd.get(), KVM_ENABLE_CAP, &enforce) < 0) return base::os_error("KVM_CAP_ENFORCE_PV_FEATURE_CPUID");
+  }
   void* run = ::mmap(nullptr, run_bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
   if (run == MAP_FAILED) return base::os_error("map a vCPU");
   return std::unique_ptr<Vcpu>(std::make_unique<KvmVcpu>(std::move(fd), static_cast<kvm_run*>(run), run_bytes_));
@@ -368,7 +377,8 @@ base::Result<std::unique_ptr<Vm>> create_kvm_vm(int fd, std::uint32_t pins) {
   pmu.cap = KVM_CAP_PMU_CAPABILITY;
   pmu.args[0] = KVM_PMU_CAP_DISABLE;
   (void)call(vm.get(), KVM_ENABLE_CAP, &pmu);
-  return std::unique_ptr<Vm>(std::make_unique<KvmVm>(std::move(vm), static_cast<std::size_t>(run_bytes)));
+  const bool enforces = check_extension(fd, KVM_CAP_ENFORCE_PV_FEATURE_CPUID) > 0;
+  return std::unique_ptr<Vm>(std::make_unique<KvmVm>(std::move(vm), static_cast<std::size_t>(run_bytes), enforces));
 }
 
 }  // namespace sandforge::vmm

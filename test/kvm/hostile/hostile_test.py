@@ -173,7 +173,8 @@ class HostileTest(unittest.TestCase):
 
     def test_msrs_fault_or_answer(self) -> None:
         log = self.survives("msrs")
-        faults = re.search(r"faults ([0-9a-f]{8})", log)
+        self.assertIn("report: not offered, faults 00000001", log)
+        faults = re.search(r"all faults ([0-9a-f]{8})", log)
         self.assertIsNotNone(faults, log)
         self.assertGreater(int(faults[1], 16), 1000)
 

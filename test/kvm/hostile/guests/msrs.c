@@ -22,7 +22,11 @@ void guest_main(void) {
   probe(0x4b564d00, 0x10);   // KVM's own, with addresses all over
   probe(0xc0000080, 0x90);
   probe(0xc0010000, 0x120);
-  say("report: faults ");
+  const uint32_t before = fault_count;  // asynchronous page faults: KVM has them, the CPUID table does not offer them
+  __asm__ volatile("wrmsr" : : "c"(0x4b564d02), "a"(0), "d"(0));
+  say("report: not offered, faults ");
+  say_number(fault_count - before);
+  say("report: all faults ");
   say_number(fault_count);
   finish();
 }
