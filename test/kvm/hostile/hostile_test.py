@@ -6,8 +6,10 @@ hostile_test.py MONITOR, on a machine with /dev/kvm, beside a folder `built` of 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import socket
 import struct
 import sys
 import tempfile
@@ -186,6 +188,38 @@ class HostileTest(unittest.TestCase):
 
     def test_resets_with_requests_in_flight(self) -> None:
         self.survives("resets")
+
+    def test_a_vsock_reset_with_data_in_flight(self) -> None:
+        self.survives_streams("vsock_resets")
+
+    def test_a_vsock_reset_by_another_vcpu(self) -> None:
+        self.survives_streams("vsock_resets_other")
+
+    def survives_streams(self, name: str) -> None:
+        """As survives(), while somebody connects, sends and reads as fast as it goes."""
+        guest = self.start(name)
+        over = threading.Event()
+        streams = 0
+
+        def talk() -> None:
+            nonlocal streams
+            while not over.is_set():
+                with socket.socket(socket.AF_UNIX) as stream, contextlib.suppress(OSError):
+                    stream.settimeout(0.2)
+                    stream.connect(guest.monitor.agent_path)
+                    while not over.is_set():
+                        stream.send(b"x" * 65536)
+                        streams += bool(stream.recv(65536))
+
+        talker = threading.Thread(target=talk)
+        talker.start()
+        self.addCleanup(talker.join)
+        self.addCleanup(over.set)
+        self.assertTrue(guest.ended.wait(DEADLINE), "\n".join(guest.monitor.lines))
+        over.set()
+        talker.join()
+        self.assertGreater(streams, 0, "no stream ever carried data")
+        self.stop(guest)
 
     def test_start_up_messages_without_end(self) -> None:
         self.survives_or_ends("start_storm", TRIPLE_FAULT, VCPU_FAILED)
