@@ -65,7 +65,7 @@ class BootTest(MonitorTest):
     def boot(self, script: str, **options: object) -> tuple[int, str]:
         launch.make_initrd(self.initrd, script, self.paths["modules"])
         monitor = self.start(**options)
-        status = monitor.wait(180)
+        status = monitor.wait(300)
         log = "\n".join(monitor.lines)
         self.assertNotRegex(log, r"WARNING|BUG:|Oops|Call Trace", "the guest's kernel complained")
         return status, log
@@ -86,6 +86,19 @@ class BootTest(MonitorTest):
         with self.disk.open("rb") as file:
             file.seek(100 * 512)
             self.assertEqual(file.read(17), b"0123456789abcdef\n")
+
+    def test_with_the_products_command_line_and_many_vcpus_the_kernel_has_nothing_to_complain_of(self) -> None:
+        words = (Path(MONITOR).parent / "command_line.txt").read_text().split()
+        silent = {"quiet", "loglevel=3", "8250.nr_uarts=0"}  # with these, nothing below an error is on the console
+        self.assertLessEqual(silent, set(words))
+        line = " ".join(["console=ttyS0", *(word for word in words if word not in silent)])
+        for cpus in (3, 32):
+            with self.subTest(cpus=cpus):
+                status, log = self.boot(REPORT + "$b poweroff -f", cpus=cpus, memory=512,
+                                        packet=launch.config(cpus, 512, line))
+                self.assertEqual(status, POWER_OFF, log)
+                self.assertEqual(self.report(log, "cpus"), str(cpus))
+                self.assertEqual(self.report(log, "clock"), "kvm-clock")
 
     def test_a_running_monitor_is_jailed(self) -> None:
         launch.make_initrd(self.initrd, 'echo "report: up"; $b sleep 60; $b poweroff -f')

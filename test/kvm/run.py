@@ -53,6 +53,9 @@ def stage(folder: Path, build: Path, suite: str) -> Path:
                   "test/conformance/sandforge-conformance", "test/kvm/kvm-workers", "test/perf/driver"]
     for name in names:
         shutil.copy(build / name, programs)
+    if suite == "boot":
+        line = subprocess.run([build / "test/perf/command_line"], check=True, capture_output=True, text=True).stdout
+        (programs / "command_line.txt").write_text(line)
     for library in (build / "libsandforge").glob("libsandforge.so.0*"):
         if library.is_file():
             shutil.copy(library, programs / library.name)
