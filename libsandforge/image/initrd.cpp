@@ -30,12 +30,15 @@ base::Result<fs::path> make_initrd(const BootFiles& files, const fs::path& agent
   // and the mode below.
   const std::string key = sha256_of("initrd 2\n" + sha256_of(agent) + "\n" + files.modules.filename().string() + "\n");
   const fs::path path = cache_dir / ("initrd-" + std::string(hex_of(key)) + ".cpio");
-  if (file_bytes(path)) return path;
+  const std::string archive = agent_archive(agent);
+  SANDFORGE_TRY(const std::uint64_t modules_bytes, file_bytes(files.modules));
+  // One that was cut short since (a full disk, a crash of the host) is made anew.
+  if (const auto present = file_bytes(path); present && present.value() == archive.size() + modules_bytes) return path;
 
   SANDFORGE_TRY(const std::string modules, read_file(files.modules, limits::kModulesBytesMax));
   SANDFORGE_TRY_STATUS(make_dirs(cache_dir));
   // For everybody to read: QEMU opens it anew as a user id of its own.
-  SANDFORGE_TRY_STATUS(replace_file(path, agent_archive(agent) + modules, 0444));
+  SANDFORGE_TRY_STATUS(replace_file(path, archive + modules, 0444));
   return path;
 }
 

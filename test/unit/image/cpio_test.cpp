@@ -109,6 +109,13 @@ TEST_CASE("an initrd holds the agent as /init, the device nodes, and the image's
   for (const Entry& entry : entries) names.push_back(entry.name);
   CHECK(names == std::vector<std::string>{"dev", "newroot", "proc", "run", "sys", "dev/console", "dev/null", "init",
                                           "modules", "modules/order"});
+  // Cut short since: not handed to a guest, but made anew.
+  const std::string whole = test::slurp(first.value());
+  for (const std::uintmax_t bytes : {whole.size() - 1, std::size_t{0}}) {
+    std::filesystem::resize_file(first.value(), bytes);
+    REQUIRE(make_initrd(files, agent, scratch / "cache"));
+    CHECK(test::slurp(first.value()) == whole);
+  }
   scratch.write("agent", "ELF, another");
   const auto third = make_initrd(files, agent, scratch / "cache");
   REQUIRE(third);
