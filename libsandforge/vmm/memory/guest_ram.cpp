@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <string>
 #include <utility>
 
 namespace sandforge::vmm {
@@ -20,8 +21,9 @@ std::vector<MemoryRegion> pieces(std::byte* host, std::uint64_t bytes) {
   return regions;
 }
 
-base::Error not_ram() {
-  return base::make_error(base::Code::InvalidArgument, "memory_too_small", "a file does not fit the guest's memory");
+base::Error not_ram(const char* what) {
+  return base::make_error(base::Code::InvalidArgument, "memory_too_small",
+                          std::string("the guest's memory does not hold ") + what, "give the sandbox more memory");
 }
 
 }  // namespace
@@ -57,9 +59,10 @@ base::Result<GuestRam> GuestRam::create(std::uint64_t bytes) {
   return ram;
 }
 
-base::Status GuestRam::place_file(GuestAddress address, int fd, std::uint64_t offset, std::uint64_t bytes) {
+base::Status GuestRam::place_file(GuestAddress address, int fd, std::uint64_t offset, std::uint64_t bytes,
+                                  const char* what) {
   iovec range{};
-  if (!memory_.io_range(address, bytes, range)) return not_ram();
+  if (!memory_.io_range(address, bytes, range)) return not_ram(what);
   std::uint64_t mapped = 0;
   if (address.value % kPage == 0 && offset % kPage == 0) {
     // Whole pages only: what follows the file's last byte in its page is not zero-filled by anyone but us.
@@ -71,11 +74,13 @@ base::Status GuestRam::place_file(GuestAddress address, int fd, std::uint64_t of
     }
   }
   while (mapped < bytes) {
-    if (!memory_.io_range(address + mapped, bytes - mapped, range)) return not_ram();
+    if (!memory_.io_range(address + mapped, bytes - mapped, range)) return not_ram(what);
     const ssize_t n = ::pread(fd, range.iov_base, range.iov_len, static_cast<off_t>(offset + mapped));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return base::os_error("read a file into the guest's memory");
-    if (n == 0) return base::make_error(base::Code::Corrupt, "truncated", "a file is shorter than it says");
+    if (n == 0)
+      return base::make_error(base::Code::Corrupt, "truncated",
+                              std::string("the file of ") + what + " is shorter than it was", "build the image again");
     mapped += static_cast<std::uint64_t>(n);
   }
   return {};

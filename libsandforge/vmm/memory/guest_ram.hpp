@@ -29,8 +29,9 @@ class GuestRam {
 
   // Lays `bytes` of a file at `address`, copy-on-write where file and memory agree on page borders, by reading
   // elsewhere. The file must not become shorter while the guest lives: a touch beyond its end kills the monitor.
-  // Errors: invalid_argument when the range is not RAM, corrupt when the file is too short.
-  base::Status place_file(GuestAddress address, int fd, std::uint64_t offset, std::uint64_t bytes);
+  // Errors, which name it as `what`: invalid_argument when the range is not RAM, corrupt when the file is too short.
+  base::Status place_file(GuestAddress address, int fd, std::uint64_t offset, std::uint64_t bytes,
+                          const char* what = "a file");
   // Gives the whole pages within a range that was placed from a file their private copies now, not at the first write.
   // Saves time only: does nothing on hosts that cannot (before Linux 5.14).
   void make_private(GuestAddress address, std::uint64_t bytes);

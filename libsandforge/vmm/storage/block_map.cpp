@@ -21,7 +21,8 @@ struct Header {
 static_assert(sizeof(Header) == 24 && sizeof(Header) <= kDiskBlock);
 
 base::Error bad(const char* what) {
-  return base::make_error(base::Code::Corrupt, "bad_disk_map", std::string("the map of a disk layer ") + what);
+  return base::make_error(base::Code::Corrupt, "bad_disk_map", std::string("the map of a disk layer ") + what,
+                          "create the sandbox again");
 }
 
 }  // namespace

@@ -19,7 +19,8 @@ namespace {
 constexpr std::size_t kZeros = 64 * 1024;
 
 base::Error bad(const char* what) {
-  return base::make_error(base::Code::InvalidArgument, "bad_disk", std::string("a disk layer ") + what);
+  return base::make_error(base::Code::InvalidArgument, "bad_disk", std::string("a disk layer ") + what,
+                          "create the sandbox again");
 }
 
 std::uint64_t total(std::span<const iovec> parts) {
@@ -54,7 +55,9 @@ base::Status move(int file, bool write, std::uint64_t offset, std::vector<iovec>
     const ssize_t n = write ? ::pwritev(file, parts.data(), count, at) : ::preadv(file, parts.data(), count, at);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return base::os_error(write ? "write to a disk" : "read from a disk");
-    if (n == 0) return base::make_error(base::Code::Internal, "short_file", "a disk's file is shorter than it was");
+    if (n == 0)
+      return base::make_error(base::Code::Internal, "short_file", "a disk's file is shorter than it was",
+                              "leave the files of a sandbox alone while it runs");
     offset += static_cast<std::uint64_t>(n);
     (void)take(parts, static_cast<std::uint64_t>(n));
   }
@@ -74,7 +77,8 @@ base::Status check_file(int file, std::uint64_t bytes, bool read_only) {
 
 base::Result<Disk> Disk::open(std::vector<DiskLayer> layers, std::uint64_t bytes, bool read_only) {
   if (layers.empty() || layers.size() > limits::kDiskLayersMax) {
-    return base::make_error(base::Code::InvalidArgument, "bad_disk", "a disk has no layers, or too many");
+    return base::make_error(base::Code::InvalidArgument, "bad_disk", "a disk has no layers, or too many",
+                            "give it 1 to " + std::to_string(limits::kDiskLayersMax));
   }
   if (bytes == 0 || bytes % 512 != 0) return bad("is of no whole number of sectors");
   Disk disk(bytes, read_only);

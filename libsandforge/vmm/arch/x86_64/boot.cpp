@@ -54,7 +54,7 @@ base::Result<std::uint64_t> file_bytes(int fd, const char* what) {
   if (::fstat(fd, &info) != 0) return base::os_error(std::string("look at ") + what);
   if (!S_ISREG(info.st_mode) || info.st_size <= 0) {
     return base::make_error(base::Code::InvalidArgument, std::string("bad_") + what,
-                            std::string("the ") + what + " is no regular file, or empty");
+                            std::string("the ") + what + " is no regular file, or empty", "build the image again");
   }
   return static_cast<std::uint64_t>(info.st_size);
 }
@@ -110,7 +110,7 @@ base::Result<ElfKernel> load_kernel(GuestRam& ram, int fd) {
   SANDFORGE_TRY(ElfKernel kernel, parse_elf_kernel(view.span()));
   if (kernel.end > ram.low_end()) return too_small("its kernel");
   for (const KernelSegment& segment : kernel.segments) {
-    SANDFORGE_TRY_STATUS(ram.place_file(segment.address, fd, segment.file_offset, segment.file_bytes));
+    SANDFORGE_TRY_STATUS(ram.place_file(segment.address, fd, segment.file_offset, segment.file_bytes, "its kernel"));
   }
   return kernel;
 }
@@ -121,7 +121,7 @@ base::Result<Module> load_initrd(GuestRam& ram, int fd, std::uint64_t kernel_end
   if (bytes > ram.low_end()) return too_small("its initrd");
   const std::uint64_t start = (ram.low_end() - bytes) / kPage * kPage;
   if (start < kernel_end) return too_small("kernel and initrd");
-  SANDFORGE_TRY_STATUS(ram.place_file(GuestAddress{start}, fd, 0, bytes));
+  SANDFORGE_TRY_STATUS(ram.place_file(GuestAddress{start}, fd, 0, bytes, "its initrd"));
   return Module{start, bytes, 0, 0};
 }
 
@@ -141,7 +141,8 @@ std::vector<MapEntry> memory_map(const GuestRam& ram) {
 base::Result<BootEntry> load_guest(GuestRam& ram, const BootFiles& files, const std::string& command_line) {
   if (command_line.size() >= kCommandLineMax || command_line.find('\0') != std::string::npos) {
     return base::make_error(base::Code::InvalidArgument, "bad_command_line",
-                            "the kernel's command line is longer than 2047 bytes, or has a NUL");
+                            "the kernel's command line is longer than 2047 bytes, or has a NUL",
+                            "install library and sandforge-vmm of one version");
   }
   if (ram.low_end() <= kAcpiEnd) return too_small("a kernel");
   SANDFORGE_TRY(const ElfKernel kernel, load_kernel(ram, files.kernel));

@@ -71,6 +71,9 @@ TEST_CASE("files that are too short or do not fit are errors") {
   CHECK(ram.value().place_file(GuestAddress{0x1000}, fd.get(), 0, 6).error().reason == "truncated");
   CHECK(ram.value().place_file(GuestAddress{(1 << 20) - 2}, fd.get(), 0, 5).error().reason == "memory_too_small");
   CHECK(ram.value().place_file(GuestAddress{UINT64_MAX}, fd.get(), 0, 5).error().reason == "memory_too_small");
+  const base::Status named = ram.value().place_file(GuestAddress{UINT64_MAX}, fd.get(), 0, 5, "its initrd");
+  CHECK(named.error().message.find("its initrd") != std::string::npos);
+  CHECK_FALSE(named.error().remedy.empty());
   CHECK_FALSE(vmm::GuestRam::create(4097));
   CHECK_FALSE(vmm::GuestRam::create(0));
 }
