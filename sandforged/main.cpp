@@ -16,6 +16,7 @@ constexpr const char* kHelp = R"(usage: sandforged [COMMAND] [flags]
   serve     answer the HTTP API (the default)
   run       run one command in a sandbox of its own
   image     build, import, list, inspect and remove guest images
+  policy    check a policy file, explain what it says of a spec
   doctor    what this host can do, and what to do about the rest
   version   print the version of the library
 
@@ -27,8 +28,8 @@ struct Command {
   int (*run)(const Words& words);
 };
 // "server" is what the original command line calls it.
-constexpr Command kCommands[] = {{"serve", serve},   {"server", serve},    {"run", run},          {"image", image},
-                                 {"doctor", doctor}, {"version", version}, {"--version", version}};
+constexpr Command kCommands[] = {{"serve", serve},   {"server", serve},  {"run", run},         {"image", image},
+                                 {"policy", policy}, {"doctor", doctor}, {"version", version}, {"--version", version}};
 
 int dispatch(const Words& words) {
   if (words.empty()) return serve({});

@@ -174,6 +174,7 @@ def suites(full: bool) -> list[Suite]:
         Suite("http", [python, "test/integration/http_test.py", daemon], 600, "unittest"),
         Suite("http-sanitized", [python, "test/integration/http_test.py", str(SANITIZED / "sandforged/sandforged")],
               900, "unittest", sanitizer),
+        Suite("policy", [python, "test/integration/policy_test.py", daemon], 300, "unittest"),
         Suite("python-fake", ["sh", "bindings/python/live_tests.sh", "build/python", daemon, "fake"], 900, "pytest"),
         Suite("image", [daemon, "image", "build"], 1200),
         Suite("conformance-linux-qemu", [str(BUILD / conformance), "--backend=linux-qemu"], 1200, "doctest"),

@@ -23,6 +23,13 @@ enum class LogLevel : sandforge_log_level {
 // One line without newline, borrowed for the call. Called on library threads; must not throw.
 using LogFunction = std::function<void(LogLevel level, std::string_view message)>;
 
+// Who can ask for sandboxes: see sandforge_audience.
+enum class Audience : sandforge_audience {
+  Library = SANDFORGE_AUDIENCE_LIBRARY,
+  Loopback = SANDFORGE_AUDIENCE_LOOPBACK,
+  Remote = SANDFORGE_AUDIENCE_REMOTE,
+};
+
 // Empty strings and zeros mean the defaults that sandforge_engine_options names.
 struct EngineOptions {
   std::string state_dir{};
@@ -32,6 +39,17 @@ struct EngineOptions {
   Isolation min_isolation = Isolation::None;
   LogFunction log{};
   LogLevel log_level = LogLevel::Info;
+  std::string policy_file{};  // or policy_text: at most one
+  std::string policy_text{};
+  Audience audience = Audience::Library;
+  std::vector<std::string> protected_paths{};  // of your program, that no mount may reach: sockets, tokens
+};
+
+// One value of a policy: `value` is TOML.
+struct PolicySetting {
+  std::string key{};
+  std::string value{};
+  std::string origin{};  // the line that set it, or that it is built in
 };
 
 struct BackendInfo {
@@ -66,8 +84,21 @@ inline void call_log(void* user_data, sandforge_log_level level, const char* mes
   (*static_cast<LogFunction*>(user_data))(static_cast<LogLevel>(level), message);
 }
 
-inline sandforge_engine_options c_options(const EngineOptions& options, LogFunction* log) {
-  sandforge_engine_options c_options{};
+// EngineOptions in C's terms. Borrows from the options and the log function, which must outlive it.
+class CEngineOptions {
+ public:
+  CEngineOptions(const EngineOptions& options, LogFunction* log);
+  CEngineOptions(const CEngineOptions&) = delete;
+  CEngineOptions& operator=(const CEngineOptions&) = delete;
+  const sandforge_engine_options* get() const noexcept { return &c_; }
+
+ private:
+  std::vector<const char*> protected_paths_;
+  sandforge_engine_options c_{};
+};
+
+inline CEngineOptions::CEngineOptions(const EngineOptions& options, LogFunction* log) {
+  sandforge_engine_options& c_options = c_;
   c_options.size = sizeof c_options;
   c_options.state_dir = c_text_or_default(options.state_dir, "state_dir");
   c_options.image_dir = c_text_or_default(options.image_dir, "image_dir");
@@ -77,7 +108,23 @@ inline sandforge_engine_options c_options(const EngineOptions& options, LogFunct
   c_options.log = log != nullptr && *log ? &call_log : nullptr;
   c_options.log_user_data = log;
   c_options.log_level = static_cast<sandforge_log_level>(options.log_level);
-  return c_options;
+  c_options.policy_file = c_text_or_default(options.policy_file, "policy_file");
+  c_options.policy_text = c_text_or_default(options.policy_text, "policy_text");
+  c_options.audience = static_cast<sandforge_audience>(options.audience);
+  for (const std::string& path : options.protected_paths) protected_paths_.push_back(c_text(path, "protected_paths"));
+  c_options.protected_paths = protected_paths_.data();
+  c_options.protected_path_count = protected_paths_.size();
+}
+
+inline std::vector<PolicySetting> settings_of(sandforge_policy_setting_list* raw) {
+  const Owned<sandforge_policy_setting_list, sandforge_policy_setting_list_free> list(raw);
+  std::vector<PolicySetting> settings;
+  settings.reserve(list->count);
+  for (std::size_t i = 0; i < list->count; ++i) {
+    const sandforge_policy_setting& item = *list->items[i];
+    settings.push_back({text_of(item.key), text_of(item.value), text_of(item.origin)});
+  }
+  return settings;
 }
 
 }  // namespace detail
@@ -89,10 +136,10 @@ class Engine {
   // Opens the state directory, reaps what a killed predecessor left, starts the thread.
   explicit Engine(const EngineOptions& options = {})
       : log_(options.log ? std::make_unique<LogFunction>(options.log) : nullptr) {
-    const sandforge_engine_options c_options = detail::c_options(options, log_.get());
+    const detail::CEngineOptions c_options(options, log_.get());
     detail::Call call;
     sandforge_engine* engine = nullptr;
-    call.check(sandforge_engine_create(&c_options, &engine, call.slot()));
+    call.check(sandforge_engine_create(c_options.get(), &engine, call.slot()));
     engine_.reset(engine);
   }
   Engine(Engine&&) noexcept = default;
@@ -133,10 +180,10 @@ class Engine {
 
   // What this host can do. Needs no engine and changes nothing.
   static std::vector<Check> doctor(const EngineOptions& options = {}) {
-    const sandforge_engine_options c_options = detail::c_options(options, nullptr);
+    const detail::CEngineOptions c_options(options, nullptr);
     detail::Call call;
     sandforge_check_list* raw = nullptr;
-    call.check(sandforge_doctor(&c_options, &raw, call.slot()));
+    call.check(sandforge_doctor(c_options.get(), &raw, call.slot()));
     const detail::Owned<sandforge_check_list, sandforge_check_list_free> list(raw);
     std::vector<Check> checks;
     checks.reserve(list->count);
@@ -146,6 +193,24 @@ class Engine {
                         detail::text_of(item.remedy)});
     }
     return checks;
+  }
+
+  // The policy of this engine.
+  std::vector<PolicySetting> policy() const {
+    detail::Call call;
+    sandforge_policy_setting_list* raw = nullptr;
+    call.check(sandforge_engine_policy(engine_.get(), &raw, call.slot()));
+    return detail::settings_of(raw);
+  }
+
+  // The policy that an engine of these options would have. Needs no engine and changes nothing. Throws InvalidArgument
+  // "invalid_policy" with file, line and column.
+  static std::vector<PolicySetting> check_policy(const EngineOptions& options = {}) {
+    const detail::CEngineOptions c_options(options, nullptr);
+    detail::Call call;
+    sandforge_policy_setting_list* raw = nullptr;
+    call.check(sandforge_policy_check(c_options.get(), &raw, call.slot()));
+    return detail::settings_of(raw);
   }
 
   // Every limit that applies, by name.

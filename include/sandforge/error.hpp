@@ -20,11 +20,12 @@ namespace sandforge {
 // what() is one sentence for people. Catch the subclass whose remedy your program knows, Error for the rest.
 class Error : public std::runtime_error {
  public:
-  Error(sandforge_code code, std::string reason, const std::string& message, std::string remedy = {}, int os_errno = 0)
+  Error(sandforge_code code, std::string reason, const std::string& message, std::string remedy = {}, int os_errno = 0,
+        std::string rule = {})
       : std::runtime_error(message),
         code_(code),
         os_errno_(os_errno),
-        texts_(std::make_shared<const Texts>(Texts{std::move(reason), std::move(remedy)})) {}
+        texts_(std::make_shared<const Texts>(Texts{std::move(reason), std::move(remedy), std::move(rule)})) {}
 
   // What the caller should do: one of SANDFORGE_INVALID_ARGUMENT … SANDFORGE_INTERNAL.
   sandforge_code code() const noexcept { return code_; }
@@ -32,6 +33,8 @@ class Error : public std::runtime_error {
   const std::string& reason() const noexcept { return texts_->reason; }
   // What to do about it; empty when there is nothing to say.
   const std::string& remedy() const noexcept { return texts_->remedy; }
+  // The rule of the policy that refused, "limits.cpu"; empty when no policy did.
+  const std::string& rule() const noexcept { return texts_->rule; }
   // errno of the failed host or guest call, 0 when there was none.
   int os_errno() const noexcept { return os_errno_; }
 
@@ -39,6 +42,7 @@ class Error : public std::runtime_error {
   struct Texts {
     std::string reason;
     std::string remedy;
+    std::string rule;
   };
   sandforge_code code_;
   int os_errno_;
@@ -49,8 +53,9 @@ class Error : public std::runtime_error {
 template <sandforge_code kCode>
 class ErrorOf : public Error {
  public:
-  explicit ErrorOf(std::string reason, const std::string& message, std::string remedy = {}, int os_errno = 0)
-      : Error(kCode, std::move(reason), message, std::move(remedy), os_errno) {}
+  explicit ErrorOf(std::string reason, const std::string& message, std::string remedy = {}, int os_errno = 0,
+                   std::string rule = {})
+      : Error(kCode, std::move(reason), message, std::move(remedy), os_errno, std::move(rule)) {}
 };
 using InvalidArgument = ErrorOf<SANDFORGE_INVALID_ARGUMENT>;  // fix the call
 using Unsupported = ErrorOf<SANDFORGE_UNSUPPORTED>;           // not on this host or version: see remedy()
@@ -94,10 +99,13 @@ class Call {
       os_errno = static_cast<int>(sandforge_error_errno(error_));
     }
     switch (code) {
-      case SANDFORGE_INVALID_ARGUMENT: throw InvalidArgument(std::move(reason), message, std::move(remedy), os_errno);
+      case SANDFORGE_INVALID_ARGUMENT:
+        throw InvalidArgument(std::move(reason), message, std::move(remedy), os_errno, sandforge_error_rule(error_));
       case SANDFORGE_UNSUPPORTED: throw Unsupported(std::move(reason), message, std::move(remedy), os_errno);
-      case SANDFORGE_NOT_FOUND: throw NotFound(std::move(reason), message, std::move(remedy), os_errno);
-      case SANDFORGE_DENIED: throw Denied(std::move(reason), message, std::move(remedy), os_errno);
+      case SANDFORGE_NOT_FOUND:
+        throw NotFound(std::move(reason), message, std::move(remedy), os_errno, sandforge_error_rule(error_));
+      case SANDFORGE_DENIED:
+        throw Denied(std::move(reason), message, std::move(remedy), os_errno, sandforge_error_rule(error_));
       case SANDFORGE_CONFLICT: throw Conflict(std::move(reason), message, std::move(remedy), os_errno);
       case SANDFORGE_BUSY: throw Busy(std::move(reason), message, std::move(remedy), os_errno);
       case SANDFORGE_DISCONNECTED: throw Disconnected(std::move(reason), message, std::move(remedy), os_errno);

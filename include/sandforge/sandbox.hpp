@@ -37,6 +37,16 @@ struct SandboxSpec {
   std::vector<Mount> mounts{};
 };
 
+// What the policy says about one part of a spec: see sandforge_policy_verdict.
+struct PolicyVerdict {
+  std::string part{};
+  bool allowed = false;
+  std::string rule{};
+  std::string reason{};
+  std::string remedy{};
+  sandforge_code code = SANDFORGE_OK;
+};
+
 namespace detail {
 
 // A SandboxSpec in C's terms. Borrows from the spec, which must outlive it.
@@ -75,6 +85,24 @@ inline void call_notify_once(void* user_data) noexcept {
 }
 
 }  // namespace detail
+
+// What a create of `spec` would be told by an engine of these options, part by part. Makes nothing.
+inline std::vector<PolicyVerdict> explain_policy(const EngineOptions& options, const SandboxSpec& spec) {
+  const detail::CEngineOptions c_options(options, nullptr);
+  const detail::CSandboxSpec c_spec(spec);
+  detail::Call call;
+  sandforge_policy_verdict_list* raw = nullptr;
+  call.check(sandforge_policy_explain(c_options.get(), c_spec.get(), &raw, call.slot()));
+  const detail::Owned<sandforge_policy_verdict_list, sandforge_policy_verdict_list_free> list(raw);
+  std::vector<PolicyVerdict> verdicts;
+  verdicts.reserve(list->count);
+  for (std::size_t i = 0; i < list->count; ++i) {
+    const sandforge_policy_verdict& item = *list->items[i];
+    verdicts.push_back({detail::text_of(item.part), item.allowed != 0, detail::text_of(item.rule),
+                        detail::text_of(item.reason), detail::text_of(item.remedy), item.code});
+  }
+  return verdicts;
+}
 
 // A handle on a guest. Move-only; its destructor leaves the guest running (destroy() ends it, and so does the end of
 // the Engine). Any thread may call; calls may overlap, except the destructor.

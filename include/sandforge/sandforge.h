@@ -88,6 +88,9 @@ SANDFORGE_API const char* sandforge_error_reason(const sandforge_error* error);
 SANDFORGE_API const char* sandforge_error_message(const sandforge_error* error);
 /* What to do about it; "" when there is nothing to say. */
 SANDFORGE_API const char* sandforge_error_remedy(const sandforge_error* error);
+/* The rule of the policy that refused, e.g. "limits.cpu" (the keys of the policy file) or "mounts.builtin.credentials";
+ * "" when no policy did. @since 0.1 */
+SANDFORGE_API const char* sandforge_error_rule(const sandforge_error* error);
 /* errno of the failed host or guest call, 0 when there was none. */
 SANDFORGE_API int32_t sandforge_error_errno(const sandforge_error* error);
 SANDFORGE_API void sandforge_error_free(sandforge_error* error);
@@ -115,6 +118,15 @@ enum {
 /* "none", "user_kernel", "software_vm", "hardware_vm". Static storage. */
 SANDFORGE_API const char* sandforge_isolation_name(sandforge_isolation isolation);
 
+/* Who can ask an engine for sandboxes, which decides the policy's defaults. Numbers are permanent. */
+typedef uint32_t sandforge_audience;
+enum {
+  SANDFORGE_AUDIENCE_LIBRARY = 0,  /* your own program */
+  SANDFORGE_AUDIENCE_LOOPBACK = 1, /* whoever reaches your daemon on loopback or on a Unix socket of its user */
+  SANDFORGE_AUDIENCE_REMOTE = 2    /* whoever reaches it from elsewhere: no host directory but those that a policy file
+                                      lists, and no network mode "full" */
+};
+
 typedef struct sandforge_engine_options {
   size_t size;
   const char* state_dir;  /* sandboxes' records and disks. NULL: $SANDFORGE_STATE_DIR, else /var/lib/sandforge for
@@ -128,12 +140,22 @@ typedef struct sandforge_engine_options {
   sandforge_log_fn log;              /* NULL: no log */
   void* log_user_data;
   sandforge_log_level log_level; /* 0: SANDFORGE_LOG_INFO */
+  /* The policy: what sandboxes may have of this host (libsandforge/doc/policy.md). A TOML file, or its text; at most
+   * one of them, read once. Both NULL: the defaults of `audience`. */
+  const char* policy_file;
+  const char* policy_text;
+  sandforge_audience audience;
+  /* Paths of your program that no mount may reach, beside the engine's own directories and the policy file: Unix
+   * sockets that it listens on, files with tokens. */
+  const char* const* protected_paths;
+  size_t protected_path_count;
 } sandforge_engine_options;
 #define SANDFORGE_ENGINE_OPTIONS_INIT SANDFORGE_INIT_(sandforge_engine_options)
 
 typedef struct sandforge_engine sandforge_engine;
 /* Opens the state directory (created 0700 when missing), reaps what a killed predecessor left, starts the thread.
- * `options` NULL: all defaults. Errors: conflict (another engine holds the directory), denied, internal. @since 0.1 */
+ * `options` NULL: all defaults. Errors: conflict (another engine holds the directory), invalid_argument (also
+ * "invalid_policy", with file, line and column), denied, internal. @since 0.1 */
 SANDFORGE_API sandforge_code sandforge_engine_create(const sandforge_engine_options* options, sandforge_engine** engine,
                                                      sandforge_error** error);
 /* BLOCKS until every sandbox of the engine is destroyed and its thread has ended. */
@@ -177,6 +199,27 @@ typedef struct sandforge_check_list {
 SANDFORGE_API sandforge_code sandforge_doctor(const sandforge_engine_options* options, sandforge_check_list** list,
                                               sandforge_error** error);
 SANDFORGE_API void sandforge_check_list_free(sandforge_check_list* list);
+
+/* One value of a policy. `value` is TOML; `origin` says which line of which file set it, or that it is built in. */
+typedef struct sandforge_policy_setting {
+  size_t size;
+  const char* key; /* "limits.cpu", as in the policy file */
+  const char* value;
+  const char* origin;
+} sandforge_policy_setting;
+typedef struct sandforge_policy_setting_list {
+  size_t size;
+  size_t count;
+  const sandforge_policy_setting* const* items; /* in the order of doc/policy.md */
+} sandforge_policy_setting_list;
+/* The whole policy that an engine of these options would have; needs no engine, starts nothing. Errors:
+ * invalid_argument "invalid_policy", those of reading the file. @since 0.1 */
+SANDFORGE_API sandforge_code sandforge_policy_check(const sandforge_engine_options* options,
+                                                    sandforge_policy_setting_list** list, sandforge_error** error);
+/* The policy of a running engine. @since 0.1 */
+SANDFORGE_API sandforge_code sandforge_engine_policy(sandforge_engine* engine, sandforge_policy_setting_list** list,
+                                                     sandforge_error** error);
+SANDFORGE_API void sandforge_policy_setting_list_free(sandforge_policy_setting_list* list);
 
 /* Every limit that applies, by name ("memory_mb_max", …), for people and for GET /v1/info. Static storage. */
 typedef struct sandforge_limit {
@@ -256,8 +299,9 @@ typedef struct sandforge_sandbox sandforge_sandbox;
 
 /* BLOCKS until the sandbox is ready or has failed. `spec` NULL: all defaults. A create that fails after validation
  * leaves a record in state error (under its id) that tells why and can be destroyed.
- * Errors: invalid_argument, unsupported, not_found (image), conflict (id_taken), exhausted (no_capacity), denied,
- * timed_out, guest_fault, corrupt, internal. @since 0.1 */
+ * Mounts are judged by where their host paths lead, which waits for the file systems that they are on.
+ * Errors: invalid_argument, denied ("policy_denied", with the rule), unsupported, not_found (image), conflict
+ * (id_taken), exhausted (no_capacity), denied, timed_out, guest_fault, corrupt, internal. @since 0.1 */
 SANDFORGE_API sandforge_code sandforge_sandbox_create(sandforge_engine* engine, const sandforge_sandbox_spec* spec,
                                                       sandforge_sandbox** sandbox, sandforge_error** error);
 /* The same without waiting: validates, registers the id and returns a handle in state requested. `notify` (may be
@@ -282,6 +326,30 @@ SANDFORGE_API const char* sandforge_sandbox_id(const sandforge_sandbox* sandbox)
 SANDFORGE_API sandforge_code sandforge_sandbox_get_info(sandforge_sandbox* sandbox, sandforge_sandbox_info** info,
                                                         sandforge_error** error);
 SANDFORGE_API void sandforge_sandbox_info_free(sandforge_sandbox_info* info);
+
+/* What the policy says about one part of a spec. */
+typedef struct sandforge_policy_verdict {
+  size_t size;
+  const char* part;    /* "cpu", "mounts[0].host_path" */
+  uint32_t allowed;    /* 1: yes */
+  const char* rule;    /* what decided, as sandforge_error_rule */
+  const char* reason;  /* one sentence */
+  const char* remedy;  /* "" when allowed */
+  sandforge_code code; /* SANDFORGE_OK, SANDFORGE_DENIED; others when the part is wrong whatever a policy says, such as
+                          a host path that is missing */
+} sandforge_policy_verdict;
+typedef struct sandforge_policy_verdict_list {
+  size_t size;
+  size_t count;
+  const sandforge_policy_verdict* const* items;
+} sandforge_policy_verdict_list;
+/* What a create of this spec would be told, part by part; needs no engine and makes nothing. Not judged: the isolation
+ * that a backend gives on this host, and the number of sandboxes. Errors: invalid_argument (also "invalid_policy",
+ * "invalid_spec"), those of reading the policy file. @since 0.1 */
+SANDFORGE_API sandforge_code sandforge_policy_explain(const sandforge_engine_options* options,
+                                                      const sandforge_sandbox_spec* spec,
+                                                      sandforge_policy_verdict_list** list, sandforge_error** error);
+SANDFORGE_API void sandforge_policy_verdict_list_free(sandforge_policy_verdict_list* list);
 
 typedef struct sandforge_sandbox_list {
   size_t size;
@@ -350,8 +418,8 @@ typedef struct sandforge_exec_result {
 } sandforge_exec_result;
 
 /* Runs a command and collects its output. BLOCKS until it ended. A command that fails, times out or cannot be started
- * is OK with that result; an error means that no verdict exists. Errors: invalid_argument, conflict (not ready),
- * disconnected (destroyed). */
+ * is OK with that result; an error means that no verdict exists. Errors: invalid_argument, denied ("policy_denied"),
+ * conflict (not ready), disconnected (destroyed). */
 SANDFORGE_API sandforge_code sandforge_sandbox_exec(sandforge_sandbox* sandbox, const sandforge_exec_spec* spec,
                                                     sandforge_exec_result** result, sandforge_error** error);
 SANDFORGE_API void sandforge_exec_result_free(sandforge_exec_result* result);

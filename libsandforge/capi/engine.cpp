@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Engine, backends, doctor and limits of the C ABI.
+#include "base/limits.hpp"
 #include "capi/abi_check.hpp"
 #include "capi/guard.hpp"
 #include "capi/handles.hpp"
@@ -36,6 +37,19 @@ struct OwnedCheck : Owned<sandforge_check> {
 };
 using OwnedChecks = OwnedList<sandforge_check_list, OwnedCheck>;
 
+base::Status copy_protected_paths(const sandforge_engine_options& options, std::vector<std::string>& out) {
+  const auto invalid = [](const char* text) {
+    return base::make_error(base::Code::InvalidArgument, "invalid_options", text);
+  };
+  if (options.protected_path_count > limits::kPolicyListMax) return invalid("protected_path_count is too large");
+  if (options.protected_path_count > 0 && options.protected_paths == nullptr) return invalid("protected_paths is NULL");
+  for (std::size_t i = 0; i < options.protected_path_count; ++i) {
+    if (options.protected_paths[i] == nullptr) return invalid("an entry of protected_paths is NULL");
+    out.emplace_back(options.protected_paths[i]);
+  }
+  return {};
+}
+
 static_assert(sizeof(sandforge_limit) == sizeof(engine::NamedLimit) &&
               offsetof(sandforge_limit, value) == offsetof(engine::NamedLimit, value));
 
@@ -57,6 +71,10 @@ base::Result<engine::EngineOptions> options_of(const sandforge_engine_options* g
   if (options.log_level > SANDFORGE_LOG_DEBUG) {
     return base::make_error(base::Code::InvalidArgument, "invalid_options", "log_level is no log level");
   }
+  result.policy_file = text_of(options.policy_file);
+  if (options.policy_text != nullptr) result.policy_text = options.policy_text;
+  result.audience = static_cast<policy::Audience>(options.audience);
+  SANDFORGE_TRY_STATUS(copy_protected_paths(options, result.protected_paths));
   if (options.log_level != 0) result.log_level = static_cast<engine::LogLevel>(options.log_level);
   return result;
 }

@@ -68,6 +68,10 @@ const char* sandforge_error_remedy(const sandforge_error* error) {
   if (error == nullptr || error == out_of_memory()) return "";
   return error->error.remedy.c_str();
 }
+const char* sandforge_error_rule(const sandforge_error* error) {
+  if (error == nullptr || error == out_of_memory()) return "";
+  return error->error.rule.c_str();
+}
 int32_t sandforge_error_errno(const sandforge_error* error) {
   if (error == nullptr) return 0;
   if (error == out_of_memory()) return ENOMEM;

@@ -6,8 +6,8 @@
 
 namespace sandforge::engine {
 
-Core::Core(Directories directories, LogFn log, LogLevel level)
-    : directories_(std::move(directories)), log_(std::move(log)), level_(level) {}
+Core::Core(Directories directories, policy::Policy policy, LogFn log, LogLevel level)
+    : directories_(std::move(directories)), policy_(std::move(policy)), log_(std::move(log)), level_(level) {}
 
 Core::~Core() { close(); }
 

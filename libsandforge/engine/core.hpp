@@ -14,6 +14,7 @@
 
 #include "base/event_loop.hpp"
 #include "base/result.hpp"
+#include "policy/policy.hpp"
 
 namespace sandforge::engine {
 
@@ -29,7 +30,7 @@ struct Directories {
 
 class Core {
  public:
-  Core(Directories directories, LogFn log, LogLevel level);
+  Core(Directories directories, policy::Policy policy, LogFn log, LogLevel level);
   ~Core();
   Core(const Core&) = delete;
   Core& operator=(const Core&) = delete;
@@ -57,10 +58,12 @@ class Core {
 
   base::EventLoop& loop() noexcept { return loop_; }
   const Directories& directories() const noexcept { return directories_; }
+  const policy::Policy& policy() const noexcept { return policy_; }
   std::filesystem::path sandbox_directory(std::string_view id) const { return directories_.state / "sandboxes" / id; }
 
  private:
   const Directories directories_;
+  const policy::Policy policy_;
   const LogFn log_;
   const LogLevel level_;
   base::EventLoop loop_;

@@ -14,6 +14,7 @@
 #include "base/limits.hpp"
 #include "base/process.hpp"
 #include "base/pseudo_file.hpp"
+#include "engine/policy_gate.hpp"
 #include "image/store.hpp"
 
 namespace sandforge::engine {
@@ -103,6 +104,13 @@ Check check_kvm() {
           advice.remedy};
 }
 
+Check check_policy(const EngineOptions& options, const Directories& directories) {
+  const auto policy = load_policy(options, directories);
+  if (!policy) return {"policy", CheckStatus::StopsSandboxes, policy.error().message, policy.error().remedy};
+  const std::string source = policy.value().file.empty() ? "built in" : policy.value().file;
+  return {"policy", CheckStatus::Fine, fmt::format("{} ({})", source, audience_name(options.audience)), {}};
+}
+
 Check check_mke2fs() {
   std::string file = base::find_program("mke2fs");
   if (file.empty()) file = base::find_program("mke2fs", "/usr/sbin:/sbin");
@@ -146,6 +154,7 @@ std::vector<Check> examine_host(const EngineOptions& options) {
   checks.push_back(check_agent(directories));
   checks.push_back(check_mke2fs());
   checks.push_back(check_image(directories));
+  checks.push_back(check_policy(options, directories));
   checks.push_back(check_kvm());
   check_backends(options, checks);
   return checks;

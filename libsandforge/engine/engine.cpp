@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/limits.hpp"
+#include "engine/policy_gate.hpp"
 #include "engine/state_dir.hpp"
 #include "image/store.hpp"
 
@@ -43,9 +44,11 @@ base::Result<std::unique_ptr<Engine>> Engine::create(EngineOptions options) {
     return base::make_error(Code::InvalidArgument, "invalid_options", "min_isolation is no isolation");
   }
   Directories directories = resolve_directories(options);
+  SANDFORGE_TRY(policy::Policy policy, load_policy(options, directories));
   SANDFORGE_TRY(base::UniqueFd lock, lock_state_dir(directories.state));
   SANDFORGE_TRY(const std::size_t reaped, reap_state_dir(directories.state));
-  std::unique_ptr<Engine> engine(new Engine(std::move(options), std::move(directories), std::move(lock)));
+  std::unique_ptr<Engine> engine(
+      new Engine(std::move(options), std::move(directories), std::move(policy), std::move(lock)));
   SANDFORGE_TRY_STATUS(engine->core_->start());
   if (reaped > 0) {
     engine->core_->log(LogLevel::Warn, fmt::format("removed {} sandboxes that an earlier engine left", reaped));
@@ -53,12 +56,13 @@ base::Result<std::unique_ptr<Engine>> Engine::create(EngineOptions options) {
   return engine;
 }
 
-Engine::Engine(EngineOptions options, Directories directories, base::UniqueFd lock)
+Engine::Engine(EngineOptions options, Directories directories, policy::Policy policy, base::UniqueFd lock)
     : max_sandboxes_(options.max_sandboxes == 0 ? limits::kSandboxesDefault : options.max_sandboxes),
       min_isolation_(options.min_isolation),
       lock_(std::move(lock)),
       backends_(backend::make_backends(directories.helpers)),
-      core_(std::make_shared<Core>(std::move(directories), std::move(options.log), options.log_level)) {}
+      core_(std::make_shared<Core>(std::move(directories), std::move(policy), std::move(options.log),
+                                   options.log_level)) {}
 
 Engine::~Engine() {
   std::vector<std::shared_ptr<Sandbox>> living;
@@ -73,8 +77,11 @@ Engine::~Engine() {
 }
 
 base::Result<std::shared_ptr<Sandbox>> Engine::create_sandbox(SandboxSpec given, std::shared_ptr<Notifier> notifier) {
-  SANDFORGE_TRY(SandboxSpec spec, resolve_spec(std::move(given)));
-  SANDFORGE_TRY(BackendChoice choice, choose_backend(backends_, spec.backend, min_isolation_));
+  const policy::Policy& policy = core_->policy();
+  SANDFORGE_TRY(SandboxSpec spec, resolve_spec(with_default_sizes(std::move(given), policy)));
+  SANDFORGE_TRY_STATUS(policy::evaluate(policy, facts_of(spec, backends_)).status());
+  SANDFORGE_TRY_STATUS(check_supported(spec));
+  SANDFORGE_TRY(BackendChoice choice, choose_backend(backends_, spec.backend, min_isolation_, &policy));
   const std::string id = spec.id;
   std::shared_ptr<Sandbox> sandbox;
   {
@@ -99,6 +106,8 @@ base::Status Engine::admit(const std::string& id) {
   }
   const auto failed = static_cast<std::size_t>(
       std::ranges::count_if(sandboxes_, [](const auto& entry) { return entry.second->info().state == State::Error; }));
+  const policy::Verdict count = policy::evaluate_count(core_->policy(), sandboxes_.size() - failed);
+  if (!count.allowed) return policy::to_error(count, "policy");
   if (sandboxes_.size() - failed >= max_sandboxes_) {
     return base::make_error(Code::Exhausted, "no_capacity",
                             fmt::format("this engine holds {} sandboxes, its most", max_sandboxes_),

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "engine/backend_choice.hpp"
 #include "engine/core.hpp"
 #include "engine/sandbox.hpp"
+#include "policy/policy.hpp"
 
 namespace sandforge::engine {
 
@@ -25,6 +27,11 @@ struct EngineOptions {
   backend::Isolation min_isolation = backend::Isolation::None;
   LogFn log;
   LogLevel log_level = LogLevel::Info;
+  // At most one of the two; neither: the defaults of `audience`.
+  std::filesystem::path policy_file;
+  std::optional<std::string> policy_text;
+  policy::Audience audience = policy::Audience::Library;
+  std::vector<std::string> protected_paths;  // beside the engine's own, of the program: sockets, tokens
 };
 // The directories that the options mean on this host. Reads the environment.
 Directories resolve_directories(const EngineOptions& options);
@@ -49,7 +56,7 @@ class Engine {
   const std::shared_ptr<Core>& core() const noexcept { return core_; }
 
  private:
-  Engine(EngineOptions options, Directories directories, base::UniqueFd lock);
+  Engine(EngineOptions options, Directories directories, policy::Policy policy, base::UniqueFd lock);
 
   struct Tombstone {
     std::chrono::steady_clock::time_point since;

@@ -29,7 +29,14 @@ std::string exec_request(const Sandbox& sandbox, const ExecSpec& spec, bool stre
 }  // namespace
 
 ExecOperation::ExecOperation(std::shared_ptr<Sandbox> sandbox, const ExecSpec& spec, bool stream_stdin)
-    : Operation(sandbox, Kind::Exec, exec_request(*sandbox, spec, stream_stdin)), timeout_ms_(spec.timeout_ms) {}
+    : Operation(sandbox, Kind::Exec, exec_request(*sandbox, spec, stream_stdin)),
+      verdict_(policy::evaluate_command(sandbox->core()->policy(), spec.argv)),
+      timeout_ms_(spec.timeout_ms) {}
+
+base::Status ExecOperation::may_begin() {
+  if (verdict_.allowed) return {};
+  return policy::to_error(verdict_, "exec");
+}
 
 base::Status ExecOperation::kill() {
   return post_self([this] {

@@ -12,6 +12,7 @@
 #include "base/event_loop.hpp"
 #include "engine/operation.hpp"
 #include "engine/spec.hpp"
+#include "policy/evaluate.hpp"
 
 namespace sandforge::engine {
 
@@ -28,6 +29,7 @@ class ExecOperation : public Operation {
   // Loop thread. The outcome is there: wake whoever waits.
   virtual void on_finished() = 0;
 
+  base::Status may_begin() final;
   void on_opened() override;
   void on_failed(base::Error error) final;
   void on_result(base::Result<wire::ResultHeader> result) final;
@@ -44,6 +46,7 @@ class ExecOperation : public Operation {
   // A verdict of the host's: the guest did not or cannot give one.
   void finish_by_host(wire::EndedBy verdict, std::string reason);
 
+  const policy::Verdict verdict_;  // of the policy about the command
   const std::int64_t timeout_ms_;
   // Loop thread only.
   std::chrono::steady_clock::time_point opened_at_;

@@ -18,11 +18,13 @@ base::Status Operation::post_self(std::function<void()> task) {
 
 base::Status Operation::begin() {
   SANDFORGE_TRY_STATUS(sandbox_->check_ready());
+  SANDFORGE_TRY_STATUS(may_begin());
   return post_self([this] { sandbox_->open(shared_from_this()); });
 }
 
 base::Status Operation::begin_at_once() {
   SANDFORGE_TRY_STATUS(sandbox_->check_ready());
+  SANDFORGE_TRY_STATUS(may_begin());
   if (core().run_or_post([self = shared_from_this()] { self->sandbox_->open(self); })) return {};
   return Core::closed_error();
 }

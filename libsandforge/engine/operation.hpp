@@ -29,7 +29,7 @@ class Operation : public agent_client::StreamEvents, public std::enable_shared_f
 
   Kind kind() const noexcept { return kind_; }
 
-  // Caller's thread: asks the loop to open the stream. Errors: conflict "not_ready", disconnected.
+  // Caller's thread: asks the loop to open the stream. Errors: conflict "not_ready", disconnected, those of may_begin.
   base::Status begin();
   // The same, and the caller opens it himself when the loop sleeps: for operations whose events call no function of the
   // user's, who was promised the engine's thread.
@@ -41,6 +41,8 @@ class Operation : public agent_client::StreamEvents, public std::enable_shared_f
   virtual void end_by_sandbox(wire::EndedBy verdict, const base::Error& error) = 0;
 
  protected:
+  // Caller's thread. Whether the policy lets it begin.
+  virtual base::Status may_begin() { return {}; }
   // Loop thread. The stream was opened; agent_stream() is there.
   virtual void on_opened() {}
   // Loop thread. No stream could be had.

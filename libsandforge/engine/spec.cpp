@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "base/limits.hpp"
+#include "engine/mount_paths.hpp"
 #include "image/store.hpp"
 
 namespace sandforge::engine {
@@ -37,12 +38,7 @@ Status settle(const char* field, std::int64_t& value, std::int64_t fallback, std
 
 Status settle_network(SandboxSpec& spec) {
   if (spec.network_mode.empty()) spec.network_mode = "offline";
-  if (spec.network_mode == "offline") return {};
-  if (spec.network_mode == "fetch" || spec.network_mode == "full") {
-    return base::make_error(Code::Unsupported, "network_unsupported",
-                            fmt::format("spec: network_mode \"{}\" is not available yet", spec.network_mode),
-                            "use network_mode \"offline\"; \"fetch\" and \"full\" arrive in a later release");
-  }
+  if (spec.network_mode == "offline" || spec.network_mode == "fetch" || spec.network_mode == "full") return {};
   return invalid_spec(fmt::format("spec: network_mode is \"{}\", but must be \"offline\", \"fetch\" or \"full\"",
                                   printable(spec.network_mode)));
 }
@@ -107,11 +103,21 @@ base::Result<SandboxSpec> resolve_spec(SandboxSpec spec) {
   SANDFORGE_TRY_STATUS(settle("timeout_sec", spec.timeout_sec, limits::kTimeoutSecDefault, 1, limits::kTimeoutSecMax));
   SANDFORGE_TRY_STATUS(settle_network(spec));
   SANDFORGE_TRY_STATUS(settle_isolation(spec));
+  SANDFORGE_TRY_STATUS(check_mounts(spec.mounts));
+  return spec;
+}
+
+Status check_supported(const SandboxSpec& spec) {
+  if (spec.network_mode != "offline") {
+    return base::make_error(Code::Unsupported, "network_unsupported",
+                            fmt::format("spec: network_mode \"{}\" is not available yet", spec.network_mode),
+                            "use network_mode \"offline\"; \"fetch\" and \"full\" arrive in a later release");
+  }
   if (!spec.mounts.empty()) {
     return base::make_error(Code::Unsupported, "mounts_unsupported", "spec: mounts are not available yet",
                             "copy files in with write_file; mounts arrive in a later release");
   }
-  return spec;
+  return {};
 }
 
 wire::TaskIsolation task_isolation_of(const SandboxSpec& spec) noexcept {

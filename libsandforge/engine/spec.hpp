@@ -32,9 +32,12 @@ struct SandboxSpec {
   std::vector<Mount> mounts;
 };
 
-// Errors: invalid_argument "invalid_spec" naming field, value and range; unsupported "network_unsupported" and
-// "mounts_unsupported".
+// Errors: invalid_argument "invalid_spec" naming field, value and range.
 base::Result<SandboxSpec> resolve_spec(SandboxSpec given);
+
+// What a spec may ask for, but no engine of this version can give. Errors: unsupported "network_unsupported" and
+// "mounts_unsupported".
+base::Status check_supported(const SandboxSpec& resolved);
 
 wire::TaskIsolation task_isolation_of(const SandboxSpec& spec) noexcept;
 

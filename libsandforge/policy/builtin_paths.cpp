@@ -27,11 +27,10 @@ constexpr std::array<Names, 11> kShared = {"/tmp",         "/var/tmp",         "
 
 constexpr std::array<Names, 2> kState = {"/var/lib/sandforge", "/etc/sandforge"};
 
-constexpr std::array<Names, 18> kSockets = {
+constexpr std::array<Names, 15> kSockets = {
     "/run/docker.sock", "/var/run/docker.sock", "/run/docker",    "/run/podman",         "/run/containerd",
     "/run/crio",        "/run/libvirt",         "/run/lxd",       "/run/incus",          "/run/user",
-    "/run/dbus",        "/run/systemd",         "/run/sandforge", "/run/sandforge.sock", "/tmp/.X11-unix",
-    "/tmp/.ICE-unix",   "/tmp/.XIM-unix",       "/var/snap/lxd",
+    "/run/dbus",        "/run/systemd",         "/run/sandforge", "/run/sandforge.sock", "/var/snap/lxd",
 };
 
 constexpr std::array<Names, 14> kCredentials = {

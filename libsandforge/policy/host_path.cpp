@@ -45,6 +45,10 @@ base::Error cannot_resolve(const std::string& path, int number) {
                                "create the directory, or correct the path");
       break;
     case ENOTDIR: error = invalid(fmt::format("a part of \"{}\" is no directory", shown), "name a directory"); break;
+    case ENAMETOOLONG:
+      error = invalid(fmt::format("a part of \"{}\" is longer than the file system allows", shown),
+                      "use the name that the directory has");
+      break;
     case ELOOP: error = invalid(fmt::format("\"{}\" is a loop of symlinks", shown), "name the directory itself"); break;
     case EACCES:
     case EPERM:

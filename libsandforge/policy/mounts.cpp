@@ -108,12 +108,15 @@ class MountJudge {
     if (std::string home = home_by_place(path()); !home.empty()) more_homes.push_back(std::move(home));
     const std::vector<Blocked> all = blocked_paths(policy_, more_homes);
     const bool credentials_lifted = nearest(allow_credentials_, path()) > 0;
-    for (const Blocked& blocked : all) {
-      const bool inside = blocked.with_contents ? is_within(path(), blocked.path) : path() == blocked.path;
-      const bool contains = !inside && is_within(blocked.path, path());
-      if ((!inside && !contains) || is_lifted(blocked, inside, credentials_lifted)) continue;
-      refuse_blocked(blocked, inside);
-      return true;
+    // What the path is or lies in tells more than what it contains: that comes second.
+    for (const bool inside : {true, false}) {
+      for (const Blocked& blocked : all) {
+        const bool is_inside = blocked.with_contents ? is_within(path(), blocked.path) : path() == blocked.path;
+        const bool holds = inside ? is_inside : !is_inside && is_within(blocked.path, path());
+        if (!holds || is_lifted(blocked, inside, credentials_lifted)) continue;
+        refuse_blocked(blocked, inside);
+        return true;
+      }
     }
     if (credentials_lifted) return false;
     if (const std::string place = credential_component(path()); !place.empty()) {

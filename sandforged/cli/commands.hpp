@@ -17,12 +17,15 @@ using Words = std::vector<std::string>;
 int serve(const Words& words);
 int run(const Words& words);
 int image(const Words& words);
+int policy(const Words& words);
 int doctor(const Words& words);
 int version(const Words& words);
 
-// Flags that serve, run and doctor share: --state-dir, --image-dir, --helper-dir, --min-isolation.
+// Flags that serve, run, policy and doctor share: --state-dir, --image-dir, --helper-dir, --min-isolation, --policy.
 std::vector<Flag> engine_flags();
 EngineOptions engine_options(const Args& args);
+// The policy file that applies when none is named; "" when there is none. Reads the environment.
+std::string default_policy_file();
 
 // "error", "warn", "info", "debug". Throws UsageError.
 LogLevel parse_log_level(const std::string& text);

@@ -4,6 +4,7 @@
 #include <sandforge/error.hpp>
 
 #include <cerrno>
+#include <cstdlib>
 
 #include "cli/commands.hpp"
 
@@ -29,15 +30,36 @@ Isolation parse_isolation(const std::string& text) {
 
 }  // namespace
 
-std::vector<Flag> engine_flags() { return {{"--state-dir"}, {"--image-dir"}, {"--helper-dir"}, {"--min-isolation"}}; }
+std::vector<Flag> engine_flags() {
+  return {{"--state-dir"}, {"--image-dir"}, {"--helper-dir"}, {"--min-isolation"}, {"--policy"}};
+}
 
 EngineOptions engine_options(const Args& args) {
   EngineOptions options;
   options.state_dir = args.text("--state-dir");
   options.image_dir = args.text("--image-dir");
   options.helper_dir = args.text("--helper-dir");
+  options.policy_file = args.has("--policy") ? args.text("--policy") : default_policy_file();
+  if (args.has("--policy") && options.policy_file.empty()) throw UsageError("flag '--policy' needs a file");
   if (args.has("--min-isolation")) options.min_isolation = parse_isolation(args.text("--min-isolation"));
   return options;
+}
+
+std::string default_policy_file() {
+  const auto is_there = [](const std::string& path) { return ::access(path.c_str(), F_OK) == 0; };
+  const auto in_folder = [](const char* variable, const char* rest) {
+    const char* folder = std::getenv(variable);
+    return folder != nullptr && folder[0] == '/' ? std::string(folder) + rest : std::string();
+  };
+  // Root's home is no place for what the whole host goes by.
+  if (::geteuid() != 0) {
+    std::string own = in_folder("XDG_CONFIG_HOME", "/sandforge/policy.toml");
+    if (own.empty()) own = in_folder("HOME", "/.config/sandforge/policy.toml");
+    if (is_there(own)) return own;
+  }
+  // One that cannot be looked at must not pass for none: reading it will tell.
+  const std::string of_host = "/etc/sandforge/policy.toml";
+  return is_there(of_host) || (errno != ENOENT && errno != ENOTDIR) ? of_host : std::string();
 }
 
 LogLevel parse_log_level(const std::string& text) {

@@ -22,6 +22,7 @@ working.
   --state-dir DIR        where records and disks of sandboxes would be
   --image-dir DIR        image store
   --helper-dir DIR       where the guest agent and helpers are
+  --policy FILE          what sandboxes may have of this host
   --min-isolation LEVEL  user_kernel, software_vm or hardware_vm
 )";
 

@@ -42,6 +42,8 @@ guest. Flags end at the first word that is none.
   --user NAME         user in the guest (default root)
   --image-dir DIR     image store
   --helper-dir DIR    where the guest agent and helpers are
+  --policy FILE       what the sandbox may have of this host (default: that of
+                      "sandforged serve")
   --min-isolation LEVEL  user_kernel, software_vm or hardware_vm
   --log-level LEVEL   error (default), warn, info or debug: to standard error
 )";
@@ -66,6 +68,7 @@ std::vector<Flag> run_flags() {
           {"--image-dir"},
           {"--helper-dir"},
           {"--min-isolation"},
+          {"--policy"},
           {"--log-level"}};
 }
 

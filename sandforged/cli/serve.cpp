@@ -31,6 +31,10 @@ A second signal ends it at once.
   --max-output MIB              kept of each output stream of an exec that
                                 is not streamed (default 16)
   --max-connections N           at once; more have to wait (default 16384)
+  --policy FILE                 what sandboxes may have of this host (default
+                                $XDG_CONFIG_HOME/sandforge/policy.toml, not
+                                for root, else /etc/sandforge/policy.toml,
+                                where there is one); see "sandforged policy"
   --min-isolation LEVEL         user_kernel, software_vm or hardware_vm
   --log-level LEVEL             error, warn, info (default) or debug
 )";

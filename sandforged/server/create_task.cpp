@@ -16,7 +16,7 @@ namespace {
 Reply create_error(const Error& error) {
   switch (error.code()) {
     case SANDFORGE_INVALID_ARGUMENT:
-      return error_reply(InvalidArgument("invalid_spec", error.what(), error.remedy(), error.os_errno()));
+      return error_reply(InvalidArgument("invalid_spec", error.what(), error.remedy(), error.os_errno(), error.rule()));
     case SANDFORGE_NOT_FOUND: {
       Reply reply = error_reply(error);
       reply.status = 422;

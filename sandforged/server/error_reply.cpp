@@ -75,6 +75,7 @@ Reply error_reply(const Error& error) {
   JsonWriter json;
   json.begin_object().field("error", error.what()).field("code", error.reason());
   if (error.os_errno() != 0) json.field("cause", std::strerror(error.os_errno()));
+  if (!error.rule().empty()) json.field("rule", error.rule());
   if (!error.remedy().empty()) json.field("remediation", error.remedy());
   json.end_object();
   Reply reply;

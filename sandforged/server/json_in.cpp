@@ -31,14 +31,14 @@ class Document {
     if (json.size() > caps::kJsonLargeBytes) turn_ = std::unique_lock(large_documents());
     json.reserve(json.size() + simdjson::SIMDJSON_PADDING);
     if (parser_.allocate(json.size(), caps::kJsonDepth) != simdjson::SUCCESS) refuse("too large");
-    element root;
     // SAFETY: the reserve above gives the parser the readable bytes behind the text that it asks for.
-    if (const auto code = parser_.parse(json.data(), json.size(), false).get(root); code != simdjson::SUCCESS) {
+    if (const auto code = parser_.parse(json.data(), json.size(), false).get(whole_); code != simdjson::SUCCESS) {
       refuse(simdjson::error_message(code));
     }
-    if (root.get(root_) != simdjson::SUCCESS) refuse("a JSON object is expected");
+    if (whole_.get(root_) != simdjson::SUCCESS) refuse("a JSON object is expected");
   }
   const simdjson::dom::object& root() const { return root_; }
+  const element& whole() const { return whole_; }
 
  private:
   // A parsed document takes up to twelve times the size of its text, so large ones are parsed one after the other.
@@ -49,6 +49,7 @@ class Document {
 
   std::unique_lock<std::mutex> turn_;  // first: given up when the document has been freed
   simdjson::dom::parser parser_;
+  element whole_;
   simdjson::dom::object root_;
 };
 
@@ -236,6 +237,19 @@ SandboxSpec read_create_body(std::string& json) {
     if (item.key == "spec") read(item, spec);
   }
   return spec;
+}
+
+SandboxSpec read_spec_text(std::string& json) {
+  {
+    const Document document(json);
+    element spec;
+    if (document.root().at_key("spec").get(spec) != simdjson::SUCCESS) {
+      SandboxSpec out;
+      read(Value{"spec", document.whole()}, out);
+      return out;
+    }
+  }
+  return read_create_body(json);
 }
 
 ExecSpec read_exec_body(std::string& json) {

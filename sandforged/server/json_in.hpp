@@ -29,6 +29,8 @@ struct MoveBody {
 
 // `json` is not changed but may be reallocated (the parser wants room behind the text).
 SandboxSpec read_create_body(std::string& json);
+// A create body, or only the object that is "spec" in one.
+SandboxSpec read_spec_text(std::string& json);
 // Standard input, if any, is in stdin_data.
 ExecSpec read_exec_body(std::string& json);
 WriteBody read_write_body(std::string& json);

@@ -32,10 +32,23 @@ void write_backends(JsonWriter& json, const Engine& engine) {
   json.end_array();
 }
 
+// Not the lists of directories: they tell about the host, and callers may be anybody.
+void write_policy(JsonWriter& json, const Engine& engine) {
+  json.key("policy").begin_object();
+  for (const PolicySetting& setting : engine.policy()) {
+    const bool is_list_of_directories = setting.key == "mounts.allow" || setting.key == "mounts.block" ||
+                                        setting.key == "mounts.allow_read_only" ||
+                                        setting.key == "mounts.allow_credentials";
+    if (!is_list_of_directories) json.field(setting.key, setting.value);
+  }
+  json.end_object();
+}
+
 Answer describe_server(Context& context, Exchange&, const std::string&) {
   JsonWriter json;
   json.begin_object().field("version", library_version());
   write_backends(json, *context.engine);
+  write_policy(json, *context.engine);
   json.key("limits").begin_object();
   for (const Limit& limit : Engine::limits()) json.field(limit.name, limit.value);
   json.field("http_body_bytes_max", context.limits.body_bytes)

@@ -42,6 +42,7 @@ class Acceptor {
   }
 
   const std::string& display() const { return listener_.display; }
+  const Listener& listener() const { return listener_; }
   void stop() {
     asio::error_code ignored;
     socket_.close(ignored);
@@ -110,6 +111,7 @@ class Daemon {
       acceptors_.push_back(std::make_unique<Acceptor>(loop_, open_listener(address, loop_.tokens != nullptr)));
     }
     EngineOptions engine_options = options.engine;
+    tell_audience(engine_options, options.token_file);
     engine_options.log_level = options.log_level;
     engine_options.log = [this](LogLevel level, std::string_view message) {
       log_.write(level, {{"source", "engine"}, {"msg", message}});
@@ -140,6 +142,18 @@ class Daemon {
   }
 
  private:
+  // Who can reach us, and which files of ours no mount may reach.
+  void tell_audience(EngineOptions& engine_options, const std::string& token_file) const {
+    engine_options.audience = Audience::Loopback;
+    if (!token_file.empty()) engine_options.protected_paths.push_back(token_file);
+    for (const auto& acceptor : acceptors_) {
+      if (acceptor->listener().kind == ListenerKind::Remote) engine_options.audience = Audience::Remote;
+      if (const std::string& path = acceptor->listener().unix_path; !path.empty()) {
+        engine_options.protected_paths.push_back(path);
+      }
+    }
+  }
+
   void wait_for_signal() {
     signals_.async_wait([this](const asio::error_code& error, int number) {
       if (error) return;

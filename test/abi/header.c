@@ -11,8 +11,11 @@
 
 #if UINTPTR_MAX == UINT64_MAX
 CHECK(sizeof(sandforge_code) == 4);
-CHECK(sizeof(sandforge_engine_options) == 64);
+CHECK(sizeof(sandforge_engine_options) == 104);
 CHECK(offsetof(sandforge_engine_options, log_level) == 56);
+CHECK(offsetof(sandforge_engine_options, protected_path_count) == 96);
+CHECK(sizeof(sandforge_policy_setting) == 32);
+CHECK(sizeof(sandforge_policy_verdict) == 56);
 CHECK(sizeof(sandforge_backend_info) == 48);
 CHECK(sizeof(sandforge_backend_list) == 24);
 CHECK(sizeof(sandforge_check) == 40);

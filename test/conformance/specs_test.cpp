@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Specs that must be refused, each with its code and reason; nothing is made for them.
+#include <cstdlib>
+#include <filesystem>
 #include <functional>
 
 #include "support.hpp"
@@ -16,7 +18,15 @@ struct Row {
   const char* in_message;
 };
 
-const sandforge_mount kMount = {"/tmp", "/mnt", 1};
+const sandforge_mount kSystem = {"/usr", "/mnt", 1};
+const sandforge_mount kKernel = {"/", "/mnt", 0};
+const sandforge_mount kMissing = {"/no/such/directory", "/mnt", 0};
+const sandforge_mount kRelative = {"src", "/mnt", 0};
+const sandforge_mount kOverGuest = {"/usr", "/", 1};
+
+std::function<void(sandforge_sandbox_spec&)> mounting(const sandforge_mount& mount) {
+  return [&mount](auto& s) { s.mounts = &mount, s.mount_count = 1; };
+}
 
 const std::vector<Row>& rows() {
   static const std::vector<Row> all = {
@@ -38,8 +48,13 @@ const std::vector<Row>& rows() {
       {"network full", [](auto& s) { s.network_mode = "full"; }, SANDFORGE_UNSUPPORTED, "network_unsupported", "full"},
       {"unknown isolation", [](auto& s) { s.task_isolation = "none"; }, SANDFORGE_INVALID_ARGUMENT, "invalid_spec",
        "task_isolation is \"none\""},
-      {"mounts", [](auto& s) { s.mounts = &kMount, s.mount_count = 1; }, SANDFORGE_UNSUPPORTED, "mounts_unsupported",
-       "mounts"},
+      {"a mount of the system", mounting(kSystem), SANDFORGE_DENIED, "policy_denied", "mounts[0].host_path"},
+      {"a mount of everything", mounting(kKernel), SANDFORGE_DENIED, "policy_denied", "mounts[0].host_path"},
+      {"a mount of nothing", mounting(kMissing), SANDFORGE_NOT_FOUND, "host_path_missing", "mounts[0].host_path"},
+      {"a mount by a relative path", mounting(kRelative), SANDFORGE_INVALID_ARGUMENT, "invalid_spec",
+       "mounts[0].host_path"},
+      {"a mount over the guest", mounting(kOverGuest), SANDFORGE_INVALID_ARGUMENT, "invalid_spec",
+       "mounts[0].guest_path"},
       {"mounts without a pointer", [](auto& s) { s.mount_count = 3; }, SANDFORGE_INVALID_ARGUMENT, "invalid_spec",
        "mount_count"},
       {"unknown backend", [](auto& s) { s.backend = "vmware"; }, SANDFORGE_INVALID_ARGUMENT, "unknown_backend",
@@ -68,7 +83,7 @@ TEST_CASE("every spec that cannot be is refused with its code, its reason and a 
     CHECK(failure.reason() == row.reason);
     CAPTURE(failure.message());
     CHECK(failure.message().find(row.in_message) != std::string::npos);
-    if (row.code == SANDFORGE_UNSUPPORTED) CHECK_FALSE(failure.remedy().empty());
+    if (row.code == SANDFORGE_UNSUPPORTED || row.code == SANDFORGE_DENIED) CHECK_FALSE(failure.remedy().empty());
     CHECK(sandbox == nullptr);
   }
   sandforge_sandbox* none = nullptr;
@@ -84,4 +99,17 @@ TEST_CASE("an id of 128 characters is taken, one of 129 is not") {
   spec.id = too_long.c_str();
   sandforge_sandbox* sandbox = nullptr;
   CHECK(sandforge_sandbox_create(engine(), &spec, &sandbox, nullptr) == SANDFORGE_INVALID_ARGUMENT);
+}
+
+TEST_CASE("a mount of the user's own directory passes the policy, and is then refused as not yet there") {
+  std::string directory = (std::filesystem::temp_directory_path() / "sandforge-mount-XXXXXX").string();
+  REQUIRE(::mkdtemp(directory.data()) != nullptr);
+  const sandforge_mount mount = {directory.c_str(), "/workspace", 1};
+  sandforge_sandbox_spec spec = small_spec();
+  spec.mounts = &mount, spec.mount_count = 1;
+  sandforge_sandbox* sandbox = nullptr;
+  Failure failure;
+  CHECK(sandforge_sandbox_create(engine(), &spec, &sandbox, failure.slot()) == SANDFORGE_UNSUPPORTED);
+  CHECK(failure.reason() == "mounts_unsupported");
+  std::filesystem::remove(directory);
 }

@@ -25,6 +25,7 @@ class SandforgeException(Exception):
         status: Optional[int] = None,
         code: Optional[str] = None,
         remediation: Optional[str] = None,
+        rule: Optional[str] = None,
     ) -> None:
         super().__init__(*args)
         #: HTTP status of the answer.
@@ -33,6 +34,8 @@ class SandforgeException(Exception):
         self.code = code
         #: What to do about it, in the daemon's words.
         self.remediation = remediation
+        #: The rule of the daemon's policy that refused, such as "limits.cpu".
+        self.rule = rule
 
 
 class SandboxNotFoundError(SandforgeException):
@@ -52,9 +55,12 @@ class ExecutionError(SandforgeException):
         status: Optional[int] = None,
         code: Optional[str] = None,
         remediation: Optional[str] = None,
+        rule: Optional[str] = None,
         result: "Optional[ExecResult]" = None,
     ) -> None:
-        super().__init__(*args, status=status, code=code, remediation=remediation)
+        super().__init__(
+            *args, status=status, code=code, remediation=remediation, rule=rule
+        )
         self.result = result
 
 
@@ -90,7 +96,11 @@ def error_from_answer(status: int, body: Any, text: str) -> SandforgeException:
     elif code in LOST_VERDICTS:
         kind = ExecutionError
     return kind(
-        f"{prefix}: {message}", status=status, code=code, remediation=remediation
+        f"{prefix}: {message}",
+        status=status,
+        code=code,
+        remediation=remediation,
+        rule=_text_or_none(fields.get("rule")),
     )
 
 

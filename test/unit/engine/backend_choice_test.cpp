@@ -74,3 +74,20 @@ TEST_CASE("a named backend is that one or an error, never another") {
   const auto unknown = choose_backend(all, "nonsense", Isolation::None);
   CHECK(unknown.error().message.find("auto, hard, none") != std::string::npos);
 }
+
+TEST_CASE("a policy narrows what auto takes, and judges what is named") {
+  const Backends all = list({{"linux-kvm", true, Isolation::HardwareVm}, {"linux-qemu", true, Isolation::SoftwareVm}});
+  sandforge::policy::Policy policy;
+  policy.backends.value = {"linux-qemu"};
+  CHECK(choose_backend(all, "auto", Isolation::None, &policy)->backend->name() == std::string("linux-qemu"));
+  const auto named = choose_backend(all, "linux-kvm", Isolation::None, &policy);
+  CHECK(named.error().reason == "policy_denied");
+  CHECK(named.error().rule == "backends.allow");
+  policy.min_isolation.value = 3;
+  const auto none = choose_backend(all, "auto", Isolation::None, &policy);
+  CHECK(none.error().reason == "no_backend");
+  CHECK(none.error().message.find("linux-kvm: is not among backends.allow") != std::string::npos);
+  policy.backends.value.reset();
+  CHECK(choose_backend(all, "macos-vz", Isolation::None, &policy)->backend->name() == std::string("linux-kvm"));
+  CHECK(choose_backend(all, "linux-qemu", Isolation::None, &policy).error().rule == "backends.min_isolation");
+}
