@@ -72,8 +72,9 @@ int main() {
   const auto config = receive_config();
   if (!config) refuse(vmm::kControlFd, vmm::Ending::BadRequest, config.error());
   using base::UniqueFd;
-  // Whether descriptor 10 was given at all.
+  // What may be absent.
   const bool listens = ::fcntl(vmm::kControlListenerFd, F_GETFD) >= 0;
+  const bool serves_files = ::fcntl(vmm::kFileServerFd, F_GETFD) >= 0;
   vmm::MachineFiles files{vmm::kLogFd,
                           UniqueFd(vmm::kControlFd),
                           UniqueFd(vmm::kKvmFd),
@@ -83,6 +84,7 @@ int main() {
                           UniqueFd(vmm::kDiskFd),
                           UniqueFd(vmm::kAgentFd),
                           UniqueFd(listens ? vmm::kControlListenerFd : -1),
+                          UniqueFd(serves_files ? vmm::kFileServerFd : -1),
                           {}};
   for (int i = 0; i < config.value().disk_layers; ++i) {
     const int map = vmm::kFirstLayerFd + 2 * i;
@@ -102,7 +104,7 @@ int main() {
   }
   ::close(vmm::kProgramFd);
   const int unused = vmm::kFirstLayerFd + 2 * config.value().disk_layers;
-  (void)::syscall(SYS_close_range, static_cast<unsigned>(unused), static_cast<unsigned>(vmm::kLastFd), 0);
+  (void)::syscall(SYS_close_range, static_cast<unsigned>(unused), static_cast<unsigned>(vmm::kFileServerFd - 1), 0);
   if (listens && ::fcntl(vmm::kControlListenerFd, F_SETFL, O_NONBLOCK) != 0) {
     refuse(vmm::kControlFd, vmm::Ending::Internal, base::os_error("set up the control listener"));
   }

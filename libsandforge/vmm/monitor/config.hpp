@@ -13,6 +13,7 @@
 //   11    the program itself, which it was started by; of no further use
 //   12 .. for each layer below the private disk, from the top down: the map of the layer above it (of the first:
 //         read-write, of others: read-only), then its file (read-only); vmm/storage/disk.hpp
+//   42    file server: a stream socket for virtio-fs (vmm/devices/fs.hpp); absent: the guest has no such device
 #pragma once
 
 #include <cstdint>
@@ -25,8 +26,10 @@ namespace sandforge::vmm {
 
 inline constexpr int kLogFd = 1, kControlFd = 3, kKvmFd = 4, kKernelFd = 5, kInitrdFd = 6, kRootFd = 7, kDiskFd = 8,
                      kAgentFd = 9, kControlListenerFd = 10, kProgramFd = 11, kFirstLayerFd = 12;
-// The last descriptor that may come: all layers that there can be.
-inline constexpr int kLastFd = kFirstLayerFd + 2 * (static_cast<int>(limits::kDiskLayersMax) - 1) - 1;
+// Behind all layers that there can be.
+inline constexpr int kFileServerFd = kFirstLayerFd + 2 * (static_cast<int>(limits::kDiskLayersMax) - 1);
+static_assert(kFileServerFd == 42);
+inline constexpr int kLastFd = kFileServerFd;
 
 // The guest's agent connects to this vsock port of the host (CID 2).
 inline constexpr std::uint32_t kAgentPort = 1024;

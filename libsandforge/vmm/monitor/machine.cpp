@@ -25,6 +25,7 @@
 #include "vmm/arch/x86_64/layout.hpp"
 #include "vmm/devices/balloon.hpp"
 #include "vmm/devices/block.hpp"
+#include "vmm/devices/fs.hpp"
 #include "vmm/devices/rng.hpp"
 #include "vmm/devices/vsock.hpp"
 #include "vmm/hypervisor/hypervisor.hpp"
@@ -41,6 +42,7 @@
 #include "vmm/platform/io_apic.hpp"
 #include "vmm/platform/power.hpp"
 #include "vmm/platform/serial.hpp"
+#include "wire/file_server.hpp"
 
 namespace sandforge::vmm {
 namespace {
@@ -189,6 +191,9 @@ base::Result<std::vector<std::unique_ptr<Device>>> KvmMachine::make_devices() {
   auto balloon = std::make_unique<Balloon>();
   balloon_ = balloon.get();
   devices.push_back(std::move(balloon));
+  if (files_.file_server) {
+    devices.push_back(std::make_unique<Fs>(FsOptions{std::move(files_.file_server), wire::kFileServerTag}, *loop_));
+  }
   return devices;
 }
 

@@ -19,7 +19,8 @@ namespace sandforge::vmm {
 // Owned by the machine from here on, but for the log, which outlives it.
 struct MachineFiles {
   int log = kLogFd;
-  base::UniqueFd control, kvm, kernel, initrd, root, disk, agent, control_listener;  // the last may be empty
+  base::UniqueFd control, kvm, kernel, initrd, root, disk, agent;
+  base::UniqueFd control_listener, file_server;  // may be empty
   struct LayerBelow {
     base::UniqueFd file;
     base::UniqueFd map_above;  // of the layer above this one

@@ -30,6 +30,10 @@ enum Register : std::uint32_t {
   kQueueDriverHigh = 0x094,
   kQueueDeviceLow = 0x0a0,
   kQueueDeviceHigh = 0x0a4,
+  kShmLengthLow = 0x0b0,
+  kShmLengthHigh = 0x0b4,
+  kShmBaseLow = 0x0b8,
+  kShmBaseHigh = 0x0bc,
   kConfigGeneration = 0x0fc,
   kConfigSpace = 0x100,
 };
@@ -74,6 +78,10 @@ std::uint32_t MmioTransport::read_register(std::uint32_t offset) const {
     case kQueueReady: return selected && queues_[queue_select_].ready ? 1 : 0;
     case kInterruptStatus: return interrupt_status_;
     case kStatus: return status_;
+    case kShmLengthLow:
+    case kShmLengthHigh:
+    case kShmBaseLow:
+    case kShmBaseHigh: return UINT32_MAX;  // SPEC: 4.2.2, there is no such region of shared memory
     case kConfigGeneration: return config_generation_;
     default: return 0;
   }

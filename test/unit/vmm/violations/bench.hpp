@@ -134,5 +134,6 @@ Table layered_block_violations();
 Table vsock_violations();
 Table rng_violations();
 Table balloon_violations();
+Table fs_violations();
 
 }  // namespace sandforge::vmm::test

@@ -12,7 +12,7 @@ constexpr int kViolationsMin = 300;
 
 std::vector<Table> tables() {
   return {register_violations(), block_violations(), read_only_block_violations(), layered_block_violations(),
-          vsock_violations(),    rng_violations(),   balloon_violations()};
+          vsock_violations(),    rng_violations(),   balloon_violations(),         fs_violations()};
 }
 
 }  // namespace
