@@ -32,6 +32,19 @@ base::Result<std::shared_ptr<Operation>> file_operation(FileContext& context, St
   FileBody bound = [request = std::move(request), body](FileJob& job) { return body(job, request); };
   return std::shared_ptr<Operation>(std::make_shared<FileOperation>(context, stream, content, std::move(bound)));
 }
+// Waits for a file server, hence on a worker's thread.
+template <typename Request>
+base::Result<std::shared_ptr<Operation>> workspace_operation(
+    FileContext& context, Stream& stream, std::string_view bytes,
+    std::function<base::Status(int root, const Request& request)> action) {
+  SANDFORGE_TRY(Request request, wire::decode<Request>(bytes));
+  FileBody bound = [request = std::move(request),
+                    action = std::move(action)](FileJob& job) -> base::Result<std::string> {
+    SANDFORGE_TRY_STATUS(action(job.root, request));
+    return std::string();
+  };
+  return std::shared_ptr<Operation>(std::make_shared<FileOperation>(context, stream, Content::None, std::move(bound)));
+}
 }  // namespace
 
 Agent::Agent(Console& console, AgentOptions options)
@@ -40,6 +53,7 @@ Agent::Agent(Console& console, AgentOptions options)
       reaper_(loop_),
       tasks_{loop_, reaper_, workers_, cgroups_, options_.root_path, -1, -1, {}, 0, {}},
       files_{loop_, workers_, -1},
+      workspaces_(std::make_shared<Workspaces>(options_.workspaces)),
       channel_(loop_, *this) {}
 
 base::Status Agent::open() {
@@ -119,6 +133,15 @@ base::Result<std::shared_ptr<Operation>> Agent::make_operation(const wire::Open&
         return set_identity(root_.get(), request.hostname, request.machine_id, options_.in_guest);
       });
     }
+    case Operation::Mount:
+      return workspace_operation<wire::MountRequest>(
+          files_, stream, open.request,
+          [to = workspaces_](int root, const wire::MountRequest& request) { return to->mount(root, request); });
+    case Operation::Unmount:
+      return workspace_operation<wire::PathRequest>(files_, stream, open.request,
+                                                    [from = workspaces_](int root, const wire::PathRequest& request) {
+                                                      return from->unmount(root, request.path);
+                                                    });
     case Operation::Shutdown:
       if (!open.request.empty()) return base::make_error(base::Code::Corrupt, "bad_message", "malformed Shutdown");
       return instant_operation(stream, [this] {

@@ -15,6 +15,7 @@
 #include "agent/reaper.hpp"
 #include "agent/task.hpp"
 #include "agent/workers.hpp"
+#include "agent/workspaces.hpp"
 #include "base/result.hpp"
 #include "base/unique_fd.hpp"
 
@@ -24,6 +25,7 @@ struct AgentOptions {
   std::string root_path = "/newroot";  // the guest's root, a mount point
   std::string cgroup_path;             // cgroup2 directory; empty: none
   bool in_guest = true;                // PID 1: owns clock, host name and power
+  WorkspaceOptions workspaces;
 };
 
 class Agent final : public Services, private ChannelEvents {
@@ -63,6 +65,7 @@ class Agent final : public Services, private ChannelEvents {
   base::UniqueFd null_device_;
   TaskContext tasks_;
   FileContext files_;
+  std::shared_ptr<Workspaces> workspaces_;  // of jobs that may outlive this object, too
   Channel channel_;
   std::unique_ptr<Connection> connection_;
   std::uint64_t nonce_ = 0;

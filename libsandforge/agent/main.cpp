@@ -18,7 +18,7 @@ namespace {
 using namespace sandforge;
 
 constexpr const char* kUsage =
-    "usage: sandforge-agent --no-init --channel-fd N --root DIR [--cgroup DIR]\n"
+    "usage: sandforge-agent --no-init --channel-fd N --root DIR [--cgroup DIR] [--files-fd N --files-dir DIR]\n"
     "       (without arguments it is the first process of a guest)\n";
 
 struct CommandLine {
@@ -26,10 +26,14 @@ struct CommandLine {
   agent::AgentOptions options;
 };
 
-// Nothing but the four options, all but --cgroup required.
+// Nothing but these options, the first three required.
 std::optional<CommandLine> parse(int argc, char** argv) {
   CommandLine line;
-  line.options = {"", "", false};
+  line.options = {"", "", false, {}};
+  const auto number = [](std::string_view text, int& out) {
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), out);
+    return error == std::errc() && end == text.data() + text.size();
+  };
   bool no_init = false;
   for (int i = 1; i < argc; ++i) {
     const std::string_view option = argv[i];
@@ -40,8 +44,11 @@ std::optional<CommandLine> parse(int argc, char** argv) {
     if (++i >= argc) return std::nullopt;
     const std::string_view value = argv[i];
     if (option == "--channel-fd") {
-      const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), line.channel_fd);
-      if (error != std::errc() || end != value.data() + value.size()) return std::nullopt;
+      if (!number(value, line.channel_fd)) return std::nullopt;
+    } else if (option == "--files-fd") {
+      if (!number(value, line.options.workspaces.stream)) return std::nullopt;
+    } else if (option == "--files-dir") {
+      line.options.workspaces.directory = value;
     } else if (option == "--root") {
       line.options.root_path = value;
     } else if (option == "--cgroup") {
@@ -61,6 +68,7 @@ int run_as_process(int argc, char** argv, agent::Console& console) {
     return 2;
   }
   ::fcntl(line->channel_fd, F_SETFD, FD_CLOEXEC);
+  if (line->options.workspaces.stream >= 0) ::fcntl(line->options.workspaces.stream, F_SETFD, FD_CLOEXEC);
   agent::Agent agent(console, std::move(line->options));
   base::Status status = agent.open();
   if (status) status = agent.run(agent::Channel::Kind::Given, base::UniqueFd(line->channel_fd));
@@ -72,10 +80,12 @@ int run_as_process(int argc, char** argv, agent::Console& console) {
 [[noreturn]] void run_as_init(agent::Console& console) {
   auto booted = agent::boot(console);
   if (booted) {
-    agent::Agent agent(console, agent::AgentOptions{agent::kNewRoot, agent::kCgroupMount, true});
+    agent::Booted& with = booted.value();
+    agent::AgentOptions options{agent::kNewRoot, agent::kCgroupMount, true, {}};
+    options.workspaces.modules = with.modules.get();
+    agent::Agent agent(console, std::move(options));
     base::Status status = agent.open();
     if (status) {
-      agent::Booted& with = booted.value();
       status = agent.run(with.channel_kind, std::move(with.channel), with.channel_port);
     }
     if (!status) console.line("failed: " + status.error().message);

@@ -28,7 +28,9 @@ OperationRules rules_of(wire::Operation operation) noexcept {
     case Operation::SetClock:
     case Operation::AddEntropy:
     case Operation::SetIdentity:
-    case Operation::Shutdown: return {};
+    case Operation::Shutdown:
+    case Operation::Mount:
+    case Operation::Unmount: return {};
   }
   return {};
 }

@@ -18,7 +18,7 @@ namespace sandforge::image {
 namespace fs = std::filesystem;
 
 base::Result<KernelParts> make_kernel_parts(const fs::path& image, const fs::path& tree, std::string release,
-                                            const std::vector<std::string>& modules, const fs::path& temp,
+                                            const ModulesWanted& modules, const fs::path& temp,
                                             const Progress& progress) {
   constexpr std::string_view kStep = "unpack kernel";
   if (progress) progress(kStep, 0, 2);

@@ -6,6 +6,7 @@
 
 #include "base/result.hpp"
 #include "image/manifest.hpp"
+#include "image/modules.hpp"
 #include "image/recipe.hpp"
 #include "image/store.hpp"
 #include "image/tool.hpp"
@@ -30,7 +31,7 @@ struct KernelParts {
 };
 // `image`: bzImage or vmlinux; `tree` holds lib/modules/<release>; an empty release is read from the kernel itself.
 base::Result<KernelParts> make_kernel_parts(const std::filesystem::path& image, const std::filesystem::path& tree,
-                                            std::string release, const std::vector<std::string>& modules,
+                                            std::string release, const ModulesWanted& modules,
                                             const std::filesystem::path& temp, const Progress& progress);
 
 }  // namespace sandforge::image

@@ -131,7 +131,7 @@ base::Result<KernelParts> import_kernel(const fs::path& kernel, const fs::path& 
   SANDFORGE_TRY(const std::string bytes, read_file(vmlinux, limits::kKernelBytesMax));
   const std::string release = find_release(bytes);
   SANDFORGE_TRY(const Recipe recipe, parse_recipe(default_recipe_text(), "default recipe"));
-  std::vector<std::string> modules = recipe.modules;
+  ModulesWanted modules = recipe.modules;
   const base::Status copied = copy_modules(tree, release, temp / "kernel");
   if (!copied && copied.error().reason != "module_missing") return copied.error();
   if (!copied) {
@@ -141,7 +141,7 @@ base::Result<KernelParts> import_kernel(const fs::path& kernel, const fs::path& 
                            release),
                0, 0);
     }
-    modules.clear();
+    modules = {};
     SANDFORGE_TRY_STATUS(make_dirs(temp / "kernel/lib/modules" / release));
   }
   return make_kernel_parts(vmlinux, temp / "kernel", release, modules, temp, progress);

@@ -2,6 +2,7 @@
 #include "image/modules.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 
@@ -41,6 +42,26 @@ bool takes_unsigned_modules(const fs::path& tree, std::string_view release) {
   return config && config.value().find("\nCONFIG_MODULE_SIG_FORCE=y") == std::string::npos;
 }
 
+// Adds the files that `wanted` need to `files`, in load order; gives the names of those that there are not.
+base::Result<std::vector<std::string>> find_modules(const fs::path& tree, std::string_view release,
+                                                    const std::vector<std::string>& wanted, const fs::path& config,
+                                                    std::vector<fs::path>& files) {
+  std::vector<std::string> absent;
+  for (const std::string& name : wanted) {
+    ToolRun modprobe{
+        .tool = kModprobe,
+        .args = {"-C", config.string(), "-d", tree.string(), "-S", std::string(release), "--show-depends", "--", name}};
+    const auto output = run_tool(modprobe);
+    if (!output && output.error().reason != "tool_failed") return output.error();
+    if (!output) absent.push_back(name);
+    if (!output) continue;
+    for (fs::path& file : parse_show_depends(output.value())) {
+      if (std::find(files.begin(), files.end(), file) == files.end()) files.push_back(std::move(file));
+    }
+  }
+  return absent;
+}
+
 }  // namespace
 
 std::string_view without_signature(std::string_view module) {
@@ -73,8 +94,8 @@ std::vector<fs::path> parse_show_depends(std::string_view output) {
   return files;
 }
 
-base::Result<ModuleArchive> archive_modules(const fs::path& tree, std::string_view release,
-                                            const std::vector<std::string>& wanted, const fs::path& temp) {
+base::Result<ModuleArchive> archive_modules(const fs::path& tree, std::string_view release, const ModulesWanted& wanted,
+                                            const fs::path& temp) {
   ToolRun depmod{.tool = kDepmod, .args = {"-b", tree.string(), std::string(release)}};
   SANDFORGE_TRY(const std::string ignored, run_tool(depmod));
 
@@ -82,44 +103,35 @@ base::Result<ModuleArchive> archive_modules(const fs::path& tree, std::string_vi
   const fs::path config = temp / "modprobe.d";
   SANDFORGE_TRY_STATUS(make_dirs(config));
   std::vector<fs::path> files;
-  std::string absent;
-  for (const std::string& name : wanted) {
-    ToolRun modprobe{
-        .tool = kModprobe,
-        .args = {"-C", config.string(), "-d", tree.string(), "-S", std::string(release), "--show-depends", "--", name}};
-    const auto output = run_tool(modprobe);
-    if (!output && output.error().reason != "tool_failed") return output.error();
-    if (!output) absent += (absent.empty() ? "" : ", ") + name;
-    if (!output) continue;
-    for (fs::path& file : parse_show_depends(output.value())) {
-      if (std::find(files.begin(), files.end(), file) == files.end()) files.push_back(std::move(file));
-    }
-  }
+  SANDFORGE_TRY(const std::vector<std::string> absent, find_modules(tree, release, wanted.boot, config, files));
   if (!absent.empty()) {
-    return base::make_error(base::Code::NotFound, "module_missing",
-                            fmt::format("kernel {} has neither as module nor built in: {}", release, absent),
-                            "use a kernel that has them");
+    return base::make_error(
+        base::Code::NotFound, "module_missing",
+        fmt::format("kernel {} has neither as module nor built in: {}", release, fmt::join(absent, ", ")),
+        "use a kernel that has them");
   }
+  const std::size_t at_boot = files.size();
+  SANDFORGE_TRY([[maybe_unused]] const auto none, find_modules(tree, release, wanted.mounts, config, files));
 
   ModuleArchive result;
   CpioWriter archive;
-  std::string order;
-  for (const fs::path& file : files) {
-    result.names.push_back(fmt::format("{:02}-{}.ko", result.names.size(), stem_of(file)));
-    order += result.names.back() + "\n";
-  }
   archive.directory("modules");
-  archive.file("modules/order", order);
   const bool unsigned_too = takes_unsigned_modules(tree, release);
+  std::string order, order_mounts;
   std::uint64_t total = 0;
   for (std::size_t i = 0; i < files.size(); ++i) {
+    const std::string name = fmt::format("{:02}-{}.ko", i, stem_of(files[i]));
+    (i < at_boot ? order : order_mounts) += name + "\n";
+    if (i < at_boot) result.names.push_back(name);
     SANDFORGE_TRY(const std::string content, read_module(files[i], temp));
     total += content.size();
     if (total > limits::kModulesBytesMax) {
       return base::make_error(base::Code::Exhausted, "modules_too_large", "the kernel modules are too large together");
     }
-    archive.file("modules/" + result.names[i], unsigned_too ? without_signature(content) : content);
+    archive.file("modules/" + name, unsigned_too ? without_signature(content) : content);
   }
+  archive.file("modules/order", order);
+  archive.file("modules/order-mounts", order_mounts);
   result.cpio = std::move(archive).finish();
   return result;
 }

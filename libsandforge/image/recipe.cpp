@@ -21,7 +21,7 @@ using base::TomlDocument;
 using base::TomlTable;
 
 // Goes up when the same recipe gives another image than before, for a reason that is not in kFinishRootScript.
-constexpr int kBuilderFormat = 2;
+constexpr int kBuilderFormat = 3;
 
 using Check = bool (*)(std::string_view);
 
@@ -142,7 +142,7 @@ base::Status read_kernel(const TomlTable& top, Recipe& recipe) {
 
 base::Result<Recipe> read_recipe(const TomlTable& top) {
   SANDFORGE_TRY_STATUS(top.only({"suite", "variant", "packages", "kernel", "kernel_package", "kernel_source", "modules",
-                                 "hostname", "mirror", "apt_sources", "file", "symlink"}));
+                                 "mount_modules", "hostname", "mirror", "apt_sources", "file", "symlink"}));
   Recipe recipe;
   SANDFORGE_TRY(recipe.suite, checked(top, "suite", is_suite, "must be a suite of Debian, such as \"bookworm\""));
   SANDFORGE_TRY(recipe.variant,
@@ -150,7 +150,8 @@ base::Result<Recipe> read_recipe(const TomlTable& top) {
   SANDFORGE_TRY(recipe.packages, checked_list(top, "packages", is_package, "the name of a package"));
   SANDFORGE_TRY_STATUS(read_kernel(top, recipe));
   SANDFORGE_TRY(recipe.kernel_package, checked(top, "kernel_package", is_package, "must be the name of a package"));
-  SANDFORGE_TRY(recipe.modules, checked_list(top, "modules", is_module, "the name of a kernel module"));
+  SANDFORGE_TRY(recipe.modules.boot, checked_list(top, "modules", is_module, "the name of a kernel module"));
+  SANDFORGE_TRY(recipe.modules.mounts, checked_list(top, "mount_modules", is_module, "the name of a kernel module"));
   SANDFORGE_TRY(recipe.hostname, checked(top, "hostname", is_hostname, "must be a host name"));
   SANDFORGE_TRY(recipe.mirrors, checked_list(top, "mirror", is_mirror, "a URI or a line \"deb URI SUITE COMPONENT\""));
   SANDFORGE_TRY(recipe.apt_sources, top.string("apt_sources"));
@@ -201,7 +202,9 @@ std::string digest_of(const Recipe& recipe) {
   // The order of packages says nothing; that of modules is the order in which they load.
   std::vector<std::string> packages = recipe.packages;
   std::sort(packages.begin(), packages.end());
-  for (const auto* list : {&std::as_const(packages), &recipe.modules, &recipe.mirrors}) add_list(*list);
+  for (const auto* list : {&std::as_const(packages), &recipe.modules.boot, &recipe.modules.mounts, &recipe.mirrors}) {
+    add_list(*list);
+  }
   for (const RecipeFile& file : recipe.files) {
     add(file.path);
     add(file.content);

@@ -8,6 +8,7 @@
 
 #include "base/result.hpp"
 #include "image/kernel_kind.hpp"
+#include "image/modules.hpp"
 
 namespace sandforge::image {
 
@@ -29,7 +30,7 @@ struct Recipe {
   KernelKind kernel = KernelKind::Stock;  // or Built
   std::string kernel_package;             // of a stock kernel
   std::string kernel_source;              // package with the source of a built one; may be empty for stock
-  std::vector<std::string> modules;       // what is to work in the guest; dependencies come by themselves
+  ModulesWanted modules;                  // what is to work in the guest
   std::string hostname;
   std::vector<std::string> mirrors;  // empty: what the host's apt is configured to use for the suite
   std::string apt_sources;           // /etc/apt/sources.list of the image

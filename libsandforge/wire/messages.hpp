@@ -31,6 +31,8 @@
 //   AddEntropy    EntropyRequest -          -               -                      -
 //   SetIdentity   IdentityReq.   -          -               -                      -
 //   Shutdown      Empty          -          -               -                      -        sync, then power off
+//   Mount         MountRequest   -          -               -                      -
+//   Unmount       PathRequest    -          -               -                      -
 //
 // A record of FileList is u32 length and a FileInfo; a Data frame holds whole records only; no "." and "..", any order.
 // A FileWrite appears under its path at Result and not before (temporary file beside it, fsync-less rename); Cancel or
@@ -64,8 +66,10 @@ enum class Operation : std::uint16_t {
   AddEntropy = 10,
   SetIdentity = 11,
   Shutdown = 12,
+  Mount = 13,
+  Unmount = 14,
 };
-inline constexpr std::uint16_t kOperationMax = 12;
+inline constexpr std::uint16_t kOperationMax = 14;
 
 // Numbers are those of sandforge.h (sandforge_ended_by) and permanent.
 enum class EndedBy : std::uint8_t {
@@ -257,6 +261,19 @@ struct IdentityRequest {
   template <typename A, typename M>
   static void fields(A& a, M& m) {
     a.text(m.hostname, 64), a.text(m.machine_id, 32);
+  }
+};
+
+// A directory of the file server's, to be seen at a path of the guest.
+struct MountRequest {
+  static constexpr const char* kName = "MountRequest";
+  std::uint32_t index = 0;  // the directory's name in the file server's root
+  std::uint8_t read_only = 0;
+  std::string guest_path;  // absolute; missing directories are made
+
+  template <typename A, typename M>
+  static void fields(A& a, M& m) {
+    a(m.index), a(m.read_only), a.text(m.guest_path, limits::kPathMax);
   }
 };
 

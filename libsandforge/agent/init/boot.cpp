@@ -94,7 +94,7 @@ void keep_out_of_memory_killer_away() {
 
 base::Result<Booted> boot(Console& console) {
   const base::UniqueFd initramfs(::open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  const base::UniqueFd modules(::open("/modules", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  base::UniqueFd modules(::open("/modules", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   SANDFORGE_TRY_STATUS(enter_memory_root());
   SANDFORGE_TRY_STATUS(mount_at("dev", "/dev", "devtmpfs", MS_NOSUID | MS_NOEXEC));
   open_console(console);
@@ -103,8 +103,7 @@ base::Result<Booted> boot(Console& console) {
   keep_out_of_memory_killer_away();
 
   SANDFORGE_TRY(const base::UniqueFd uevents, open_uevents());
-  load_modules(modules.get(), console);
-  remove_files(modules.get());
+  load_modules(modules.get(), kBootModules, console);
   remove_files(initramfs.get());
 
   std::string root_device, disk_device;
@@ -117,7 +116,9 @@ base::Result<Booted> boot(Console& console) {
   SANDFORGE_TRY_STATUS(fill_root(kNewRoot));
   SANDFORGE_TRY_STATUS(mount_at("cgroup2", kCgroupMount, "cgroup2", kPseudo, "nsdelegate"));
   if (const base::Status up = bring_loopback_up(); !up) console.line(up.error().message);
-  return open_channel(uevents.get());
+  SANDFORGE_TRY(Booted booted, open_channel(uevents.get()));
+  booted.modules = std::move(modules);
+  return booted;
 }
 
 void power_off(Console& console) {

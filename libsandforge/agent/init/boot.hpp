@@ -3,7 +3,8 @@
 //
 //   1  a tmpfs becomes the agent's root (the initramfs itself cannot be pivoted away from, a tmpfs can)
 //   2  /proc, /sys and /dev of the agent; console
-//   3  the modules of /modules, in the order of /modules/order; then the initramfs is emptied to give back its memory
+//   3  the modules of /modules, in the order of /modules/order; then the initramfs is emptied to give back its memory,
+//      but for those that the first mount will need
 //   4  block devices by their virtio serial: "root" (EROFS, read-only) and "disk" (ext4, private to the sandbox)
 //   5  overlay of both at /newroot, shared; /proc, /sys, /dev, /run, /tmp in it
 //   6  control groups; loopback up; the channel's port
@@ -29,6 +30,7 @@ struct Booted {
   Channel::Kind channel_kind = Channel::Kind::Port;
   std::uint32_t channel_port = 0;  // of a Dialer
   base::UniqueFd channel;
+  base::UniqueFd modules;  // the directory of those that are left
 };
 
 base::Result<Booted> boot(Console& console);

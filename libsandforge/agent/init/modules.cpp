@@ -17,8 +17,8 @@
 
 namespace sandforge::agent {
 
-void load_modules(int directory, Console& console) {
-  const auto order = read_small_file(directory, "order", 64 * 1024);
+void load_modules(int directory, const char* list, Console& console) {
+  const auto order = read_small_file(directory, list, 64 * 1024);
   if (!order) return;  // a kernel with everything built in brings none
   std::string_view rest = order.value();
   while (!rest.empty()) {
@@ -31,6 +31,7 @@ void load_modules(int directory, Console& console) {
     if (::syscall(SYS_finit_module, file.get(), "", 0) != 0 && errno != EEXIST) {
       console.line("module " + name + ": " + std::strerror(errno));
     }
+    ::unlinkat(directory, name.c_str(), 0);
   }
 }
 

@@ -6,11 +6,16 @@
 
 namespace sandforge::agent {
 
-// Loads each file that `directory`/order names, in its order. Missing and loaded ones are fine, other faults go to the
-// console: what really is missing shows when a device does not appear.
-void load_modules(int directory, Console& console);
+// Lists of modules in the directory, one name a line: what every boot needs, and what the first mount needs.
+inline constexpr const char* kBootModules = "order";
+inline constexpr const char* kMountModules = "order-mounts";
 
-// Removes every file of the directory `fd`, files one level below it included: they cost memory in the initramfs.
+// Loads each file that `directory`/`list` names, in its order, and removes it: it costs memory in the initramfs.
+// Missing and loaded ones are fine, other faults go to the console: what really is missing shows when a device does not
+// appear.
+void load_modules(int directory, const char* list, Console& console);
+
+// Removes every file of the directory `fd`.
 void remove_files(int fd);
 
 }  // namespace sandforge::agent

@@ -141,6 +141,10 @@ base::Status FakeAgent::start(Stream& stream, Operation operation, std::string_v
     }
     case Operation::Shutdown: guest_.powered_off = true; [[fallthrough]];
     case Operation::AddEntropy: simple(stream, {}); return {};
+    case Operation::Mount:
+    case Operation::Unmount:
+      simple(stream, base::make_error(base::Code::Unsupported, "no_file_server", "this guest has no file server"));
+      return {};
   }
 
   SANDFORGE_TRY(auto path, wire::decode<wire::PathRequest>(request));
