@@ -38,6 +38,8 @@ struct LaunchPlan {
   std::filesystem::path disk;        // private, formatted, sparse
   std::uint32_t cpus = 1;
   std::uint64_t memory_mib = 0;
+  // Stream socket over which the guest's FUSE requests go to its file server; borrowed for the launch. -1: none.
+  int file_server = -1;
   // The guest lives on when this process ends, for another to adopt it (linux-kvm only: backend/kvm/worker.hpp).
   bool outlives_engine = false;
 };

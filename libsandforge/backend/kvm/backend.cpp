@@ -157,6 +157,7 @@ base::Result<std::unique_ptr<Worker>> KvmBackend::launch(const LaunchPlan& plan)
                {files.root.get(), vmm::kRootFd},     {files.disk.get(), vmm::kDiskFd},
                {files.agent.get(), vmm::kAgentFd},   {program.get(), vmm::kProgramFd}};
   if (listener) spawn.fds.emplace_back(listener.get(), vmm::kControlListenerFd);
+  if (plan.file_server >= 0) spawn.fds.emplace_back(plan.file_server, vmm::kFileServerFd);
   spawn.die_with_parent = !plan.outlives_engine;
   spawn.own_pids = true;  // the other namespaces it enters by itself
   spawn.no_new_privs = true;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backend/qemu/arguments.hpp"
 
+#include "wire/file_server.hpp"
+
 namespace sandforge::backend {
 namespace {
 
@@ -78,8 +80,12 @@ std::vector<std::string> qemu_arguments(const QemuMachine& machine, const QemuDe
   // virtio 1.0 registers; QEMU's default for virtio-mmio is still the draft.
   add("-global", "virtio-mmio.force-legacy=false");
   add("-chardev", "socket,id=agent,fd=" + number(static_cast<std::uint64_t>(fds.agent)) + ",server=on,wait=off");
-  add("-device", "virtio-serial-device,max_ports=2");
+  add("-device", std::string("virtio-serial-device,max_ports=") + (machine.file_server ? "3" : "2"));
   add("-device", std::string("virtserialport,chardev=agent,name=") + kAgentPort);
+  if (machine.file_server) {
+    add("-chardev", "socket,id=files,fd=" + number(static_cast<std::uint64_t>(fds.file_server)));
+    add("-device", std::string("virtserialport,chardev=files,name=") + wire::kFileServerPort);
+  }
 
   // Read-only here, as a property of the host; the descriptor is read-only too.
   add_disk(args, "root", fds.root, "read-only=on,auto-read-only=off");

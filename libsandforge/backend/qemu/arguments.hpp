@@ -13,6 +13,7 @@ struct QemuDescriptors {
   int log = 1;    // stdout and stderr: its own words and the guest's serial port
   int agent = 3;  // listening stream socket
   int kernel = 4, initrd = 5, root = 6, disk = 7;
+  int file_server = 8;  // connected stream socket
 };
 
 struct QemuMachine {
@@ -20,6 +21,7 @@ struct QemuMachine {
   std::uint64_t memory_mib = 0;
   bool kvm = false;
   bool counted = false;  // for measurements: one instruction is one nanosecond of guest time, idle time is skipped
+  bool file_server = false;
   std::string kernel_command_line;
 };
 

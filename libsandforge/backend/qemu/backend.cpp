@@ -160,6 +160,7 @@ base::Result<std::unique_ptr<Worker>> QemuBackend::launch(const LaunchPlan& plan
   machine.memory_mib = plan.memory_mib;
   machine.kvm = use_kvm();
   machine.counted = options_.counted;
+  machine.file_server = plan.file_server >= 0;
   KernelBootFacts facts;
   facts.serial_console = true;
   facts.emulated_cpu = !machine.kvm;
@@ -173,6 +174,7 @@ base::Result<std::unique_ptr<Worker>> QemuBackend::launch(const LaunchPlan& plan
   spawn.fds = {{files.log_write.get(), 1},       {files.log_write.get(), 2},       {files.agent.get(), fds.agent},
                {files.kernel.get(), fds.kernel}, {files.initrd.get(), fds.initrd}, {files.root.get(), fds.root},
                {files.disk.get(), fds.disk}};
+  if (machine.file_server) spawn.fds.emplace_back(plan.file_server, fds.file_server);
   spawn.die_with_parent = true;
   spawn.empty_network = true;
   spawn.no_new_privs = true;

@@ -88,3 +88,13 @@ TEST_CASE("instructions are counted only for measurements") {
   machine.counted = true;
   CHECK(value_of(qemu_arguments(machine), "-icount") == "shift=0,sleep=off");
 }
+
+TEST_CASE("a guest has a port to its file server when there is one, and none otherwise") {
+  CHECK_FALSE(mentions(qemu_arguments(kMachine), "org.sandforge.files.0"));
+  QemuMachine machine = kMachine;
+  machine.file_server = true;
+  const auto args = qemu_arguments(machine);
+  CHECK(has(args, "socket,id=files,fd=8"));
+  CHECK(has(args, "virtserialport,chardev=files,name=org.sandforge.files.0"));
+  CHECK(has(args, "virtio-serial-device,max_ports=3"));
+}
