@@ -23,6 +23,13 @@ struct Mount {
   bool read_only = false;
 };
 
+struct MountInfo {
+  std::string host_path{};  // as given
+  std::string guest_path{};
+  bool read_only = false;
+  std::string failure{};  // why nothing can be had from it any more
+};
+
 // Zeros and empty strings mean the defaults.
 struct SandboxSpec {
   std::string id{};              // "sbx-" + 16 hex digits
@@ -191,6 +198,34 @@ class Sandbox {
     call.check(sandforge_sandbox_start(sandbox_.get(), c_spec.get(), owned ? &detail::call_notify : nullptr,
                                        owned.get(), &process, call.slot()));
     return Process(process, std::move(owned));
+  }
+
+  // Mounts one more directory of the host; running commands see it. BLOCKS.
+  void mount(const Mount& mount) {
+    const sandforge_mount c_mount{detail::c_text(mount.host_path, "host_path"),
+                                  detail::c_text(mount.guest_path, "guest_path"), mount.read_only ? 1U : 0U};
+    detail::Call call;
+    call.check(sandforge_sandbox_mount(sandbox_.get(), &c_mount, call.slot()));
+  }
+  // Takes it away again; running commands keep what they have open in it. BLOCKS. Throws NotFound.
+  void unmount(const std::string& guest_path) {
+    const char* c_path = detail::c_text(guest_path, "guest_path");
+    detail::Call call;
+    call.check(sandforge_sandbox_unmount(sandbox_.get(), c_path, call.slot()));
+  }
+  // Those of the spec and those that came later.
+  std::vector<MountInfo> mounts() const {
+    detail::Call call;
+    sandforge_mount_list* raw = nullptr;
+    call.check(sandforge_sandbox_mounts(sandbox_.get(), &raw, call.slot()));
+    const detail::Owned<sandforge_mount_list, sandforge_mount_list_free> list(raw);
+    std::vector<MountInfo> mounts;
+    for (std::size_t i = 0; i < list->count; ++i) {
+      const sandforge_mount_info& from = *list->items[i];
+      mounts.push_back({detail::text_of(from.host_path), detail::text_of(from.guest_path), from.read_only != 0,
+                        detail::text_of(from.failure)});
+    }
+    return mounts;
   }
 
   // The view borrows this handle.

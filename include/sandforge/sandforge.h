@@ -360,6 +360,33 @@ SANDFORGE_API sandforge_code sandforge_engine_list(sandforge_engine* engine, san
                                                    sandforge_error** error);
 SANDFORGE_API void sandforge_sandbox_list_free(sandforge_sandbox_list* list);
 
+/* A directory of the host as a sandbox sees it: those of its spec, and those that came later. */
+typedef struct sandforge_mount_info {
+  size_t size;
+  const char* host_path; /* as given */
+  const char* guest_path;
+  uint32_t read_only;
+  const char* failure; /* why nothing can be had from it any more; "" otherwise */
+} sandforge_mount_info;
+typedef struct sandforge_mount_list {
+  size_t size;
+  size_t count;
+  const sandforge_mount_info* const* items; /* in the order in which they came */
+} sandforge_mount_list;
+/* Mounts one more directory of the host; running commands see it. Missing directories of the guest path are made.
+ * BLOCKS. Errors: invalid_argument (invalid_spec, invalid_host_path), denied (policy_denied, host_path_denied),
+ * not_found (host_path_missing), conflict (not_ready), unsupported (a backend without mounts), disconnected.
+ * @since 0.1 */
+SANDFORGE_API sandforge_code sandforge_sandbox_mount(sandforge_sandbox* sandbox, const sandforge_mount* mount,
+                                                     sandforge_error** error);
+/* Takes it away again; running commands keep what they have open in it, until they close it. BLOCKS.
+ * Errors: not_found (no_mount), conflict (not_ready), disconnected. @since 0.1 */
+SANDFORGE_API sandforge_code sandforge_sandbox_unmount(sandforge_sandbox* sandbox, const char* guest_path,
+                                                       sandforge_error** error);
+SANDFORGE_API sandforge_code sandforge_sandbox_mounts(sandforge_sandbox* sandbox, sandforge_mount_list** list,
+                                                      sandforge_error** error);
+SANDFORGE_API void sandforge_mount_list_free(sandforge_mount_list* list);
+
 /* ---------------------------------------------------------------------------------------------------------------------
  * 6. Commands
  * ------------------------------------------------------------------------------------------------------------------ */

@@ -29,6 +29,7 @@ inline constexpr std::size_t kExecBytesMax = 1 * kMiB;   // all of one exec requ
 inline constexpr std::uint64_t kOutputCapDefault = 16 * kMiB, kOutputCapMax = 1 * kGiB;
 inline constexpr std::int64_t kExecTimeoutMsMax = kTimeoutSecMax * 1000;
 inline constexpr std::uint32_t kPidsDefault = 4096, kPidsMax = 32768;
+inline constexpr std::int64_t kMountGraceMs = 2000;  // from the end of a command to the end of a mount that holds it up
 inline constexpr std::int64_t kExecHostGraceMs = 5000;  // after the guest's own time-out, before the host gives up
 
 // Files
@@ -86,6 +87,7 @@ inline constexpr std::uint64_t kBlockTurnBytes = 32 * kMiB;        // moved befo
 // Devices of the monitor: a turn ends before the other devices get theirs
 inline constexpr std::uint32_t kRngRequestBytes = 64 * kKiB;  // answered to one request of virtio-rng
 inline constexpr std::uint64_t kRngTurnBytes = 256 * kKiB;
+inline constexpr std::uint64_t kFsTurnBytes = 4 * 1024 * kKiB;
 inline constexpr std::size_t kBalloonPagesMax = 16384;          // page numbers in one request of virtio-balloon
 inline constexpr std::uint64_t kBalloonTurnBytes = 128 * kMiB;  // of guest memory; Linux reports 64 MiB at once
 inline constexpr std::size_t kDiskLayersMax = 16;               // files that a disk is made of

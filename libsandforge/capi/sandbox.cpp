@@ -35,6 +35,18 @@ struct OwnedInfo : Owned<sandforge_sandbox_info> {
 };
 using OwnedInfos = OwnedList<sandforge_sandbox_list, OwnedInfo>;
 
+struct OwnedMount : Owned<sandforge_mount_info> {
+  engine::MountInfo info;
+
+  explicit OwnedMount(engine::MountInfo value) : info(std::move(value)) {
+    host_path = info.mount.host_path.c_str();
+    guest_path = info.mount.guest_path.c_str();
+    read_only = info.mount.read_only ? 1 : 0;
+    failure = info.failure.c_str();
+  }
+};
+using OwnedMounts = OwnedList<sandforge_mount_list, OwnedMount>;
+
 base::Status begin_create(sandforge_engine* engine, const sandforge_sandbox_spec* given,
                           std::shared_ptr<engine::Notifier> notifier, std::unique_ptr<sandforge_sandbox>& handle) {
   SANDFORGE_TRY(auto spec, spec_of(given));
@@ -168,5 +180,40 @@ sandforge_code sandforge_engine_list(sandforge_engine* engine, sandforge_sandbox
   });
 }
 void sandforge_sandbox_list_free(sandforge_sandbox_list* list) { delete static_cast<OwnedInfos*>(list); }
+
+sandforge_code sandforge_sandbox_mount(sandforge_sandbox* sandbox, const sandforge_mount* mount,
+                                       sandforge_error** error) {
+  return guard(error, [&]() -> base::Status {
+    SANDFORGE_NEEDS(sandbox);
+    SANDFORGE_NEEDS(mount);
+    return sandbox->sandbox->attach_mount(
+        {text_of(mount->host_path), text_of(mount->guest_path), mount->read_only != 0});
+  });
+}
+
+sandforge_code sandforge_sandbox_unmount(sandforge_sandbox* sandbox, const char* guest_path, sandforge_error** error) {
+  return guard(error, [&]() -> base::Status {
+    SANDFORGE_NEEDS(sandbox);
+    SANDFORGE_NEEDS(guest_path);
+    return sandbox->sandbox->detach_mount(guest_path);
+  });
+}
+
+sandforge_code sandforge_sandbox_mounts(sandforge_sandbox* sandbox, sandforge_mount_list** list,
+                                        sandforge_error** error) {
+  return guard(error, [&]() -> base::Status {
+    SANDFORGE_NEEDS(sandbox);
+    SANDFORGE_NEEDS(list);
+    auto mounts = std::make_unique<OwnedMounts>();
+    for (auto& info : sandbox->sandbox->mounts()) {
+      mounts->owned.push_back(std::make_unique<OwnedMount>(std::move(info)));
+    }
+    mounts->seal();
+    *list = mounts.release();
+    return {};
+  });
+}
+
+void sandforge_mount_list_free(sandforge_mount_list* list) { delete static_cast<OwnedMounts*>(list); }
 
 }  // extern "C"

@@ -2,6 +2,7 @@
 #include "engine/core.hpp"
 
 #include <csignal>
+#include <future>
 #include <system_error>
 
 namespace sandforge::engine {
@@ -54,6 +55,19 @@ bool Core::run_or_post(base::EventLoop::Task task) {
   // Asked within the turn: close() comes before it, and is seen, or its last task comes behind it.
   if (loop_.run_if_idle([this] { return !closed(); }, task)) return true;
   return post(std::move(task));
+}
+
+base::Status Core::call(std::function<base::Status()> work) {
+  SANDFORGE_TRY_STATUS(may_block());
+  struct Call {
+    std::promise<base::Status> done;
+    std::function<base::Status()> work;
+  };
+  const auto shared = std::make_shared<Call>();
+  shared->work = std::move(work);
+  auto answer = shared->done.get_future();
+  if (!post([shared] { shared->done.set_value(shared->work()); })) return closed_error();
+  return answer.get();
 }
 
 bool Core::closed() const {

@@ -50,6 +50,8 @@ class Core {
   // For functions that wait for the loop: they would wait for ever when called on its thread.
   base::Status may_block() const;
 
+  // Any thread but the loop's: runs `work` on the loop and BLOCKS until it is done. Errors: its own, closed_error.
+  base::Status call(std::function<base::Status()> work);
   // Loop thread: `work` runs on a thread of its own, then `done` on the loop. close() must not come before `done`.
   void run_blocking(std::function<void()> work, std::function<void()> done);
 

@@ -42,6 +42,7 @@ base::Status ExecOperation::kill() {
   return post_self([this] {
     if (agent_stream() == nullptr) return;  // it ended already
     agent_stream()->cancel();
+    watch_the_end(0);
     timer_ = core().loop().after(milliseconds(limits::kExecHostGraceMs), [this] {
       finish_by_host(wire::EndedBy::Killed, "killed; the guest did not confirm it");
     });
@@ -55,10 +56,18 @@ void ExecOperation::end_by_sandbox(wire::EndedBy verdict, const base::Error& err
 void ExecOperation::on_opened() {
   opened_at_ = std::chrono::steady_clock::now();
   if (timeout_ms_ == 0) return;
+  watch_the_end(timeout_ms_);
   timer_ = core().loop().after(milliseconds(timeout_ms_ + limits::kExecHostGraceMs), [this] {
     finish_by_host(wire::EndedBy::Timeout,
                    fmt::format("timed out after {} ms; the guest did not end it itself", timeout_ms_));
   });
+}
+
+// The guest kills its tasks by SIGKILL, which all hear but those that wait for a file server.
+void ExecOperation::watch_the_end(std::int64_t after_ms) {
+  if (!sandbox()->has_mounts()) return;
+  end_timer_ = core().loop().after(milliseconds(after_ms + limits::kMountGraceMs),
+                                   [this] { broken_mounts_ = sandbox()->break_mounts(); });
 }
 
 void ExecOperation::on_failed(base::Error error) { finish(std::move(error)); }
@@ -75,6 +84,10 @@ void ExecOperation::on_result(base::Result<wire::ResultHeader> result) {
   auto decoded = wire::decode<wire::ExecResult>(result->body);
   if (!decoded) {
     return finish(base::make_error(base::Code::GuestFault, "bad_message", std::move(decoded.error().message)));
+  }
+  if (!broken_mounts_.empty()) {
+    decoded->reason +=
+        fmt::format("{}a mount did not answer and is lost: {}", decoded->reason.empty() ? "" : "; ", broken_mounts_);
   }
   finish(std::move(decoded));
 }
@@ -94,6 +107,7 @@ void ExecOperation::finish_by_host(wire::EndedBy verdict, std::string reason) {
 void ExecOperation::finish(base::Result<wire::ExecResult> outcome) {
   const auto self = shared_from_this();
   timer_.reset();
+  end_timer_.reset();
   detach();
   {
     const std::lock_guard lock(mutex_);

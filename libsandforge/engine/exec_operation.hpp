@@ -46,11 +46,15 @@ class ExecOperation : public Operation {
   // A verdict of the host's: the guest did not or cannot give one.
   void finish_by_host(wire::EndedBy verdict, std::string reason);
 
+  // Loop thread: the guest is about to end it, `after_ms` from now.
+  void watch_the_end(std::int64_t after_ms);
+
   const policy::Verdict verdict_;  // of the policy about the command
   const std::int64_t timeout_ms_;
   // Loop thread only.
   std::chrono::steady_clock::time_point opened_at_;
-  base::Subscription timer_;
+  base::Subscription timer_, end_timer_;
+  std::string broken_mounts_;                // that were stopped so that it could end
   std::array<std::uint64_t, 3> received_{};  // by channel
 };
 

@@ -47,6 +47,11 @@ base::Result<std::string> check_mount_target(std::string_view guest_path) {
 }
 
 base::Status check_mounts(std::vector<Mount>& mounts) {
+  // The count first: a thousand of them cost nothing.
+  if (mounts.size() > limits::kMountsMax) {
+    return invalid(fmt::format("spec: {} mounts, but a sandbox has at most {}", mounts.size(), limits::kMountsMax),
+                   "mount a directory that holds several of them");
+  }
   for (std::size_t i = 0; i < mounts.size(); ++i) {
     if (auto status = policy::check_host_path(mounts[i].host_path); !status) {
       const base::Error& error = status.error();
@@ -56,6 +61,11 @@ base::Status check_mounts(std::vector<Mount>& mounts) {
     if (!target) return std::move(target.error()).context(fmt::format("spec: mounts[{}].guest_path", i));
     mounts[i].guest_path = std::move(target).value();
     for (std::size_t j = 0; j < i; ++j) {
+      if (mounts[i].host_path == mounts[j].host_path) {
+        return invalid(fmt::format("spec: mounts[{}].host_path: \"{}\" is mounted already, at \"{}\"", i,
+                                   printable(mounts[i].host_path), printable(mounts[j].guest_path)),
+                       "use the one mount, or link to it inside the guest");
+      }
       if (!policy::is_within(mounts[i].guest_path, mounts[j].guest_path) &&
           !policy::is_within(mounts[j].guest_path, mounts[i].guest_path)) {
         continue;

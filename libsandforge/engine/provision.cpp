@@ -6,6 +6,7 @@
 #include "backend/private_disk.hpp"
 #include "base/helpers.hpp"
 #include "base/limits.hpp"
+#include "engine/host_directory.hpp"
 #include "engine/record.hpp"
 #include "image/store.hpp"
 
@@ -38,6 +39,10 @@ base::Result<Provisioned> provision(const Core& core, const SandboxInfo& info, b
     return base::os_error("cannot make the sandbox's directory " + result.plan.directory.string());
   }
   SANDFORGE_TRY_STATUS(write_record(result.plan.directory, info));
+  for (const Mount& mount : info.spec.mounts) {
+    SANDFORGE_TRY(base::UniqueFd directory, open_host_directory(core.policy(), mount));
+    result.mount_directories.push_back(std::move(directory));
+  }
   if (uses_images) SANDFORGE_TRY_STATUS(use_image(core, info, result));
   return result;
 }

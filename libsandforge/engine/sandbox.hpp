@@ -15,6 +15,8 @@
 #include "backend/backend.hpp"
 #include "engine/backend_choice.hpp"
 #include "engine/core.hpp"
+#include "engine/file_service.hpp"
+#include "engine/guest_mounts.hpp"
 #include "engine/notifier.hpp"
 #include "engine/operation.hpp"
 #include "engine/spec.hpp"
@@ -38,6 +40,13 @@ struct SandboxInfo {
 struct Provisioned {
   backend::LaunchPlan plan;
   std::string image_digest;
+  std::vector<base::UniqueFd> mount_directories;  // of the spec's mounts
+};
+
+struct MountInfo {
+  Mount mount;
+  std::uint32_t index = 0;  // of the file server's directory
+  std::string failure;      // why nothing can be had from it any more; "" otherwise
 };
 
 // Milliseconds from a caller: negative means for ever, as does what no clock can count.
@@ -65,6 +74,11 @@ class Sandbox final : public std::enable_shared_from_this<Sandbox>, private agen
   base::Status wait_created(Timeout timeout);
   // `notifier` is called once when wait_created would answer, at once when it would already. Before start() only.
   void notify_created(std::shared_ptr<Notifier> notifier);
+  // Mounts beside those of the spec. BLOCK. Errors: check_ready's, those of check_mounts, open_host_directory and the
+  // guest's; not_found "no_mount".
+  base::Status attach_mount(Mount given);
+  base::Status detach_mount(const std::string& guest_path);
+  std::vector<MountInfo> mounts() const;
   // Ends the guest and waits until nothing is left. BLOCKS.
   base::Status destroy();
   // The same without waiting. `reason` is a machine word, `text` goes into the tombstone.
@@ -76,6 +90,10 @@ class Sandbox final : public std::enable_shared_from_this<Sandbox>, private agen
   void start();
   void open(const std::shared_ptr<Operation>& operation);
   void forget(Operation& operation);
+  // A command of the guest does not end though it was killed: a task that waits for a mount hears no signal. Stops the
+  // file server, so that it hears EIO. The guest paths of the mounts, "" when there is none.
+  std::string break_mounts();
+  bool has_mounts() const noexcept { return files_ && files_->exited_fd() >= 0; }
 
  private:
   // agent_client::SessionEvents
@@ -84,9 +102,15 @@ class Sandbox final : public std::enable_shared_from_this<Sandbox>, private agen
 
   // Create, in this order (sandbox_create.cpp).
   void on_provisioned(base::Result<Provisioned> result);
-  base::Status launch(const Provisioned& provisioned);
+  base::Status launch(Provisioned& provisioned);
   void on_boot_timeout();
+  void on_mounted(base::Status status);
   void complete_create(base::Status status);
+
+  // Mounts (sandbox_mounts.cpp).
+  void serve_mounts(std::shared_ptr<Provisioned> provisioned);
+  base::Status start_file_server(int directory);
+  void on_files_exit();
 
   // The end (sandbox_end.cpp).
   void begin_destroy(const std::string& reason, const std::string& text);
@@ -114,6 +138,10 @@ class Sandbox final : public std::enable_shared_from_this<Sandbox>, private agen
   State phase_ = State::Requested;              // likewise
   std::optional<base::Status> created_;         // likewise
   std::shared_ptr<Notifier> created_notifier_;  // likewise
+  std::vector<MountInfo> mounts_;               // under mutex_; changed by whoever holds mounting_ too
+
+  std::mutex mounting_;           // one attach or detach at a time
+  std::uint32_t next_mount_ = 0;  // under mounting_
 
   // Loop thread only from here on.
   GoneFn gone_;
@@ -121,7 +149,10 @@ class Sandbox final : public std::enable_shared_from_this<Sandbox>, private agen
   std::set<std::shared_ptr<Operation>> operations_;
   std::unique_ptr<backend::Worker> worker_;
   std::unique_ptr<agent_client::Session> session_;
-  base::Subscription exit_watch_, boot_timer_, life_timer_, lost_timer_;
+  // From the launch on, for backends whose guests have mounts; shared with threads that serve.
+  std::shared_ptr<FileService> files_;
+  std::unique_ptr<GuestMounts> guest_mounts_;  // while the sandbox becomes ready
+  base::Subscription exit_watch_, boot_timer_, life_timer_, lost_timer_, files_watch_;
   std::optional<base::Error> lost_error_;    // the session ended; what it means is decided when lost_timer_ fires
   std::optional<base::Error> create_error_;  // told when the tear-down is complete
   bool describe_exit_in_failure_ = false;    // the failure is a silent guest: its last words are what is known

@@ -32,15 +32,27 @@ void Sandbox::on_provisioned(base::Result<Provisioned> result) {
   provisioning_ = false;
   if (phase_ != State::Provisioning) return continue_tear_down();
   if (!result) return fail(std::move(result).error(), wire::EndedBy::VmCrash);
-  if (auto status = launch(*result); !status) fail(std::move(status).error(), wire::EndedBy::VmCrash);
+  base::Status status;
+  if (uses_images_) {
+    auto files = FileService::create();
+    if (files) files_ = std::move(files).value();
+    if (!files) status = std::move(files).error();
+  }
+  if (status && !spec_.mounts.empty()) {
+    return serve_mounts(std::make_shared<Provisioned>(std::move(result).value()));
+  }
+  if (status) status = launch(*result);
+  if (!status) fail(std::move(status).error(), wire::EndedBy::VmCrash);
 }
 
-base::Status Sandbox::launch(const Provisioned& provisioned) {
+base::Status Sandbox::launch(Provisioned& provisioned) {
   {
     const std::lock_guard lock(mutex_);
     info_.image_digest = provisioned.image_digest;
   }
+  if (files_) provisioned.plan.file_server = files_->guest_end();
   SANDFORGE_TRY(worker_, backend_.launch(provisioned.plan));
+  if (files_) files_->guest_has_its_end();
   exit_watch_ = core_->loop().on_readable(worker_->exited_fd(), [this] { on_worker_exit(); });
   boot_timer_ = core_->loop().after(milliseconds(limits::kBootTimeoutMs), [this] { on_boot_timeout(); });
   SANDFORGE_TRY(base::UniqueFd socket, worker_->connect());
@@ -58,6 +70,20 @@ void Sandbox::on_boot_timeout() {
 
 void Sandbox::on_ready(const wire::Hello& hello) {
   if (phase_ != State::Provisioning) return;
+  {
+    const std::lock_guard lock(mutex_);
+    info_.guest_hello_ns = hello.monotonic_ns;
+  }
+  guest_mounts_ = std::make_unique<GuestMounts>(*session_, spec_.mounts,
+                                                [this](base::Status status) { on_mounted(std::move(status)); });
+  guest_mounts_->start();
+}
+
+void Sandbox::on_mounted(base::Status status) {
+  const auto self = shared_from_this();
+  guest_mounts_.reset();
+  if (phase_ != State::Provisioning) return;
+  if (!status) return fail(std::move(status).error(), wire::EndedBy::VmCrash);
   boot_timer_.reset();
   life_timer_ = core_->loop().after(std::chrono::seconds(spec_.timeout_sec), [this] {
     begin_destroy("expired", fmt::format("its life of {} s (timeout_sec) was over", spec_.timeout_sec));
@@ -67,12 +93,12 @@ void Sandbox::on_ready(const wire::Hello& hello) {
     info_.expires_at = static_cast<std::int64_t>(std::time(nullptr)) + spec_.timeout_sec;
     info_.ready_after_ns =
         static_cast<std::uint64_t>(std::chrono::nanoseconds(std::chrono::steady_clock::now() - requested_at_).count());
-    info_.guest_hello_ns = hello.monotonic_ns;
+    for (const Mount& mount : spec_.mounts) mounts_.push_back({mount, next_mount_++, {}});
   }
   move_to(State::Ready);
   // Without its record the sandbox would still work, but not be found again: said, not fatal.
-  if (auto status = write_record(core_->sandbox_directory(id_), info()); !status) {
-    core_->log(LogLevel::Warn, fmt::format("sandbox {}: {}", id_, status.error().message));
+  if (auto written = write_record(core_->sandbox_directory(id_), info()); !written) {
+    core_->log(LogLevel::Warn, fmt::format("sandbox {}: {}", id_, written.error().message));
   }
   core_->log(LogLevel::Info,
              fmt::format("sandbox {}: ready after {} ms ({}, {})", id_, info_.ready_after_ns / 1'000'000, spec_.backend,

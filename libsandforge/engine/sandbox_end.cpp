@@ -117,7 +117,10 @@ void Sandbox::tear_down() {
   boot_timer_.reset();
   life_timer_.reset();
   lost_timer_.reset();
+  guest_mounts_.reset();
   session_.reset();
+  files_watch_.reset();
+  if (files_) files_->stop();
   if (worker_) worker_->kill();
   continue_tear_down();
 }

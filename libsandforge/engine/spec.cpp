@@ -113,10 +113,6 @@ Status check_supported(const SandboxSpec& spec) {
                             fmt::format("spec: network_mode \"{}\" is not available yet", spec.network_mode),
                             "use network_mode \"offline\"; \"fetch\" and \"full\" arrive in a later release");
   }
-  if (!spec.mounts.empty()) {
-    return base::make_error(Code::Unsupported, "mounts_unsupported", "spec: mounts are not available yet",
-                            "copy files in with write_file; mounts arrive in a later release");
-  }
   return {};
 }
 

@@ -35,8 +35,7 @@ struct SandboxSpec {
 // Errors: invalid_argument "invalid_spec" naming field, value and range.
 base::Result<SandboxSpec> resolve_spec(SandboxSpec given);
 
-// What a spec may ask for, but no engine of this version can give. Errors: unsupported "network_unsupported" and
-// "mounts_unsupported".
+// What a spec may ask for, but no engine of this version can give. Errors: unsupported "network_unsupported".
 base::Status check_supported(const SandboxSpec& resolved);
 
 wire::TaskIsolation task_isolation_of(const SandboxSpec& spec) noexcept;

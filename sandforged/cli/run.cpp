@@ -40,6 +40,9 @@ guest. Flags end at the first word that is none.
   -e, --env K=V       environment variable; K alone takes ours
   --cwd DIR           working directory in the guest (default /)
   --user NAME         user in the guest (default root)
+  --mount HOST:GUEST[:ro]  a directory of this host in the guest; may be given
+                      several times
+  --dir DIR           the same as --mount DIR:/workspace --cwd /workspace
   --image-dir DIR     image store
   --helper-dir DIR    where the guest agent and helpers are
   --policy FILE       what the sandbox may have of this host (default: that of
@@ -65,11 +68,36 @@ std::vector<Flag> run_flags() {
           {"-e", true, "--env"},
           {"--cwd"},
           {"--user"},
+          {"--mount"},
+          {"--dir"},
           {"--image-dir"},
           {"--helper-dir"},
           {"--min-isolation"},
           {"--policy"},
           {"--log-level"}};
+}
+
+constexpr const char* kWorkspace = "/workspace";
+
+std::string absolute(const std::string& path) { return std::filesystem::absolute(path).lexically_normal().string(); }
+
+// "HOST:GUEST" or "HOST:GUEST:ro". A host path may hold colons: the guest path is what follows the last one.
+Mount mount_of(const std::string& text) {
+  std::string rest = text;
+  Mount mount;
+  for (const std::string_view mode : {":ro", ":rw"}) {
+    if (!rest.ends_with(mode)) continue;
+    mount.read_only = mode == ":ro";
+    rest.resize(rest.size() - mode.size());
+    break;
+  }
+  const std::size_t colon = rest.rfind(':');
+  if (colon == std::string::npos || colon == 0 || colon + 1 == rest.size()) {
+    throw UsageError("flag '--mount' needs HOST:GUEST or HOST:GUEST:ro, not '" + text + "'");
+  }
+  mount.host_path = absolute(rest.substr(0, colon));
+  mount.guest_path = rest.substr(colon + 1);
+  return mount;
 }
 
 SandboxSpec sandbox_spec(const Args& args, std::int64_t timeout) {
@@ -81,6 +109,8 @@ SandboxSpec sandbox_spec(const Args& args, std::int64_t timeout) {
   spec.disk_gb = args.number("--disk", 0);
   spec.network_mode = args.text("--network");
   spec.task_isolation = args.text("--isolation");
+  for (const std::string& text : args.all("--mount")) spec.mounts.push_back(mount_of(text));
+  if (args.has("--dir")) spec.mounts.push_back({absolute(args.text("--dir")), kWorkspace, false});
   spec.timeout_sec = std::max(timeout, std::min(timeout + kLifeAfterTimeout, kLifeMax));
   return spec;
 }
@@ -88,7 +118,7 @@ SandboxSpec sandbox_spec(const Args& args, std::int64_t timeout) {
 ExecSpec exec_spec(const Args& args, std::int64_t timeout) {
   ExecSpec spec;
   spec.argv = args.rest();
-  spec.cwd = args.text("--cwd");
+  spec.cwd = args.text("--cwd", args.has("--dir") ? kWorkspace : "");
   spec.user = args.text("--user");
   spec.timeout = std::chrono::seconds(timeout);
   spec.stream_stdin = true;

@@ -12,9 +12,10 @@ namespace {
 
 int status_of(const Error& error) {
   switch (error.code()) {
-    case SANDFORGE_INVALID_ARGUMENT: return error.reason() == "invalid_spec" ? 422 : 400;
+    case SANDFORGE_INVALID_ARGUMENT:
+      return error.reason() == "invalid_spec" || error.reason() == "invalid_host_path" ? 422 : 400;
     case SANDFORGE_UNSUPPORTED: return 422;
-    case SANDFORGE_NOT_FOUND: return 404;
+    case SANDFORGE_NOT_FOUND: return error.reason() == "host_path_missing" ? 422 : 404;  // 404 is for sandboxes
     case SANDFORGE_DENIED: return 422;
     case SANDFORGE_CONFLICT: return 409;
     case SANDFORGE_BUSY: return 409;

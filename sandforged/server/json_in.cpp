@@ -178,15 +178,19 @@ void read_bytes(const Value& value, std::string& out) {
   }
 }
 
-void read(const Value& value, Mount& out) {
-  simdjson::dom::object object;
-  if (value.json.get(object) != simdjson::SUCCESS) refuse("'mounts' must be an array of objects");
+void read(const simdjson::dom::object& object, Mount& out) {
   for (const auto field : object) {
     const Value item{snake_case(field.key), field.value};
     if (item.key == "host_path") read(item, out.host_path);
     if (item.key == "guest_path") read(item, out.guest_path);
     if (item.key == "read_only") read(item, out.read_only);
   }
+}
+
+void read(const Value& value, Mount& out) {
+  simdjson::dom::object object;
+  if (value.json.get(object) != simdjson::SUCCESS) refuse("'mounts' must be an array of objects");
+  read(object, out);
 }
 
 void read(const Value& value, std::vector<Mount>& out) {
@@ -304,6 +308,13 @@ MoveBody read_move_body(std::string& json) {
     if (item.key == "to") read(item, body.to);
   }
   return body;
+}
+
+Mount read_mount_body(std::string& json) {
+  const Document document(json);
+  Mount mount;
+  read(document.root(), mount);
+  return mount;
 }
 
 }  // namespace sandforge::server

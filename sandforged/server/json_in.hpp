@@ -36,5 +36,6 @@ ExecSpec read_exec_body(std::string& json);
 WriteBody read_write_body(std::string& json);
 MkdirBody read_mkdir_body(std::string& json);
 MoveBody read_move_body(std::string& json);
+Mount read_mount_body(std::string& json);
 
 }  // namespace sandforge::server

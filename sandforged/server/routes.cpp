@@ -58,9 +58,7 @@ Answer describe_server(Context& context, Exchange&, const std::string&) {
       .field("http_connections_max", context.limits.connections)
       .end_object()
       .end_object();
-  Reply reply;
-  reply.body = json.take();
-  return reply;
+  return json_reply(json);
 }
 
 Answer list_sandboxes(Context& context, Exchange& exchange, const std::string&) {
@@ -72,9 +70,7 @@ Answer list_sandboxes(Context& context, Exchange& exchange, const std::string&) 
     if (state == nullptr || state->empty() || *state == name_of(info.state)) write_info(json, info);
   }
   json.end_array().end_object();
-  Reply reply;
-  reply.body = json.take();
-  return reply;
+  return json_reply(json);
 }
 
 Sandbox open_any(const Context& context, const std::string& id) {
@@ -88,9 +84,7 @@ Sandbox open_any(const Context& context, const std::string& id) {
 Answer get_sandbox(Context& context, Exchange&, const std::string& id) {
   JsonWriter json;
   write_info(json, open_any(context, id).info());
-  Reply reply;
-  reply.body = json.take();
-  return reply;
+  return json_reply(json);
 }
 
 Answer destroy_sandbox(Context& context, Exchange&, const std::string& id) {
@@ -108,6 +102,7 @@ Answer open_terminal(Context& context, Exchange&, const std::string& id) {
 
 constexpr const char* kOne = "/v1/sandboxes/([^/]+)";
 constexpr const char* kFiles = "/v1/sandboxes/([^/]+)/files";
+constexpr const char* kMounts = "/v1/sandboxes/([^/]+)/mounts";
 constexpr const char* kContent = "/v1/sandboxes/([^/]+)/files/content";
 
 constexpr std::array kRoutes = {
@@ -128,6 +123,9 @@ constexpr std::array kRoutes = {
     Route{"POST", "/v1/sandboxes/([^/]+)/files/move", Lane::Files, move_file},
     Route{"GET", kContent, Lane::Files, download_file},
     Route{"PUT", kContent, Lane::Files, upload_file, true},
+    Route{"GET", kMounts, Lane::Quick, list_mounts},
+    Route{"POST", kMounts, Lane::Files, add_mount},
+    Route{"DELETE", kMounts, Lane::Files, remove_mount},
 };
 
 }  // namespace
@@ -142,6 +140,12 @@ Sandbox open_live(const Context& context, const std::string& id) {
     throw NotFound("sandbox_destroyed", "sandbox not found: " + why, "create a new sandbox");
   }
   return sandbox;
+}
+
+Reply json_reply(JsonWriter& json) {
+  Reply reply;
+  reply.body = json.take();
+  return reply;
 }
 
 void write_info(JsonWriter& json, const SandboxInfo& info) {

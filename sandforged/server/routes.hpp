@@ -13,6 +13,8 @@
 
 namespace sandforge::server {
 
+class JsonWriter;
+
 // Which workers a route runs on.
 enum class Lane {
   Quick,    // answers at once or goes on as Deferred
@@ -41,6 +43,8 @@ std::span<const Route> routes();
 
 // Opens a sandbox that is not destroyed; NotFound otherwise, with the reason of its end.
 Sandbox open_live(const Context& context, const std::string& id);
+// 200 with what was written.
+Reply json_reply(JsonWriter& json);
 
 // One file each.
 Answer create_sandbox(Context& context, Exchange& exchange, const std::string& id);
@@ -51,11 +55,13 @@ Answer read_file(Context& context, Exchange& exchange, const std::string& id);
 Answer write_file(Context& context, Exchange& exchange, const std::string& id);
 Answer remove_file(Context& context, Exchange& exchange, const std::string& id);
 Answer make_directory(Context& context, Exchange& exchange, const std::string& id);
+Answer list_mounts(Context& context, Exchange& exchange, const std::string& id);
+Answer add_mount(Context& context, Exchange& exchange, const std::string& id);
+Answer remove_mount(Context& context, Exchange& exchange, const std::string& id);
 Answer move_file(Context& context, Exchange& exchange, const std::string& id);
 Answer download_file(Context& context, Exchange& exchange, const std::string& id);
 Answer upload_file(Context& context, Exchange& exchange, const std::string& id);
 
-class JsonWriter;
 void write_info(JsonWriter& json, const SandboxInfo& info);
 
 }  // namespace sandforge::server

@@ -93,12 +93,6 @@ void require_path(const std::string& path, const char* name) {
   if (path.empty()) throw InvalidArgument("path_required", std::string(name) + " is required");
 }
 
-Reply json_reply(JsonWriter& json) {
-  Reply reply;
-  reply.body = json.take();
-  return reply;
-}
-
 Reply size_reply(std::uint64_t size) {
   JsonWriter json;
   json.begin_object().field("size", size).end_object();

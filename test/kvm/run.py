@@ -49,7 +49,7 @@ def stage(folder: Path, build: Path, suite: str) -> Path:
     programs.mkdir()
     names = ["libsandforge/vmm/sandforge-vmm"]
     if suite not in ("boot", "hostile"):  # these two need the monitor alone
-        names += ["libsandforge/agent/sandforge-agent", "sandforged/sandforged",
+        names += ["libsandforge/agent/sandforge-agent", "libsandforge/fsd/sandforge-fsd", "sandforged/sandforged",
                   "test/conformance/sandforge-conformance", "test/kvm/kvm-workers", "test/perf/driver"]
     for name in names:
         shutil.copy(build / name, programs)
@@ -78,7 +78,7 @@ def command(suite: str, programs: Path, images: Path, tests: Path) -> list[str]:
         return [*environment, *python, str(programs / "sandforged")]
     if suite == "workers":
         return [*environment, str(programs / "kvm-workers"), str(images)]
-    return [*environment, str(programs / "sandforge-conformance"), "--backend=linux-kvm"]
+    return [*environment, str(programs / "sandforge-conformance"), "--backend=linux-kvm", *sys.argv[3:]]
 
 
 def visible(path: Path) -> bool:
