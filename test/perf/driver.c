@@ -1,19 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One sandbox by the public C ABI, for measurements and boot series: creates it, runs a command, says what was seen on
  * stdout as "name value" lines, and destroys it.
- *   driver STATE_DIR [--backend NAME] [--image NAME] [--cpu N] [--memory MIB] [--execs N] [--hold]
+ *   driver STATE_DIR [--backend NAME] [--image NAME] [--cpu N] [--memory MIB] [--execs N] [--hold] [--verbose]
  * --hold: waits for end of file on stdin before it destroys, so that the guest can be looked at.
+ * --verbose: what it does, and what the engine logs, on stderr with seconds since the host's boot.
  * Marks for a system call trace are writes of "@name\n" to descriptor -1, which fail and cost one call each. */
 #include <sandforge/sandforge.h>
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "fail.h"
 
+static int verbose;
+
+static void say(void* user_data, sandforge_log_level level, const char* message) {
+  (void)user_data, (void)level;
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  fprintf(stderr, "[%6lld.%03ld] %s\n", (long long)now.tv_sec, now.tv_nsec / 1000000, message);
+}
+
 static void mark(const char* name) {
+  if (verbose) say(NULL, 0, name);
   char text[64];
   const int length = snprintf(text, sizeof text, "@%s\n", name);
   if (write(-1, text, (size_t)length) >= 0) abort();
@@ -32,6 +44,10 @@ static int parse(int argc, char** argv, struct options* options) {
   for (int i = 2; i < argc; ++i) {
     if (strcmp(argv[i], "--hold") == 0) {
       options->hold = 1;
+      continue;
+    }
+    if (strcmp(argv[i], "--verbose") == 0) {
+      verbose = 1;
       continue;
     }
     if (i + 1 == argc) return -1;
@@ -106,11 +122,15 @@ int main(int argc, char** argv) {
   if (parse(argc, argv, &options) != 0) {
     fprintf(stderr,
             "usage: driver STATE_DIR [--backend NAME] [--image NAME] [--cpu N] [--memory MIB] [--execs N] "
-            "[--hold]\n");
+            "[--hold] [--verbose]\n");
     return 64;
   }
   sandforge_engine_options engine_options = SANDFORGE_ENGINE_OPTIONS_INIT;
   engine_options.state_dir = options.state_dir;
+  if (verbose) {
+    engine_options.log = say;
+    engine_options.log_level = SANDFORGE_LOG_DEBUG;
+  }
   sandforge_engine* engine = NULL;
   sandforge_error* error = NULL;
   if (sandforge_engine_create(&engine_options, &engine, &error) != SANDFORGE_OK) return fail("engine", error);
