@@ -28,7 +28,7 @@ USER = 4711  # nobody's
 FULL = bool(os.environ.get("SANDFORGE_FSD_FULL"))
 BASE = Path(os.environ.get("SANDFORGE_FSD_BASE", "/nonexistent"))
 HOST, HOST_RO, MOUNT = BASE / "rw", BASE / "ro", BASE / "mount"
-RW, RO = MOUNT / "0", MOUNT / "1"
+RW, RO = BASE / "guest", BASE / "guest-ro"  # bound to MOUNT / "0" and "1", as an agent does
 LIBC = ctypes.CDLL(None, use_errno=True)
 FRESH = 1.0  # seconds that a guest may believe what it knows
 
@@ -506,5 +506,8 @@ if __name__ == "__main__":
             sys.argv.remove("--full")
         sys.exit(start_relay(Path(sys.argv[1]).resolve()))
     os.umask(0o022)
+    for source, target in ((MOUNT / "0", RW), (MOUNT / "1", RO)):
+        target.mkdir()
+        run("mount", "--bind", str(source), str(target), cwd=BASE)
     del sys.argv[1]
     unittest.main()
