@@ -450,6 +450,36 @@ class Life(Case):
         os.kill(pid, signal.SIGCONT)
         self.assertEqual(reader.communicate(timeout=10)[0], b"xx")
 
+    def test_a_file_system_that_stalls_keeps_nobody_from_asking_the_server(self) -> None:
+        disk, other = BASE / "disk", BASE / "second"
+        for folder in (disk, other):
+            folder.mkdir()
+        with open(BASE / "disk.ext4", "wb") as file:
+            file.truncate(32 << 20)
+        run("mkfs.ext4", "-q", "-F", str(BASE / "disk.ext4"), cwd=BASE)
+        run("mount", "-o", "loop", str(BASE / "disk.ext4"), str(disk), cwd=BASE)
+        try:
+            for folder in (disk, other):
+                os.chown(folder, USER, USER)
+            self.assertEqual(ask(f"attach 5 {disk} rw"), "ok")
+            run("fsfreeze", "-f", str(disk), cwd=BASE)
+            try:
+                writer = subprocess.Popen(["/usr/bin/touch", MOUNT / "5/file"])
+                until("the server waits", lambda: status()["busy"] == 1)
+                served = status()["served"]
+                self.assertEqual(ask(f"attach 6 {other} rw"), "ok")
+                self.assertEqual(ask("detach 6"), "ok")
+                self.assertEqual((status()["busy"], status()["served"]), (1, served))
+                self.assertIsNone(writer.poll())
+            finally:
+                run("fsfreeze", "-u", str(disk), cwd=BASE)
+            self.assertEqual(writer.wait(10), 0)
+            self.assertTrue((disk / "file").exists())
+            self.assertEqual(ask("detach 5"), "ok")
+            until("its file system is let go", lambda: subprocess.run(["umount", disk], check=False).returncode == 0)
+        finally:
+            subprocess.run(["umount", "-l", disk], stderr=subprocess.DEVNULL, check=False)
+
     def test_an_idle_server_is_small(self) -> None:
         (self.folder / "big").write_bytes(bytes(4 << 20))
         self.assertEqual(len((self.folder / "big").read_bytes()), 4 << 20)
