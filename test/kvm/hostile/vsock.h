@@ -11,6 +11,7 @@
 
 static inline void vsock_start(void) {
   *at32(VSOCK + 0x70) = 0;
+  *at32(VSOCK + 0x70) = 1;
   *at32(VSOCK + 0x70) = 3;
   *at32(VSOCK + 0x24) = 1;
   *at32(VSOCK + 0x20) = 1;  // VERSION_1
