@@ -86,8 +86,10 @@ base::Status Workspaces::connect() {
   SANDFORGE_TRY(const base::UniqueFd uevents, open_uevents());
   auto port = open_virtio_port(uevents.get(), wire::kFileServerPort, kPortTimeoutMs);
   if (!port) {
-    return base::make_error(base::Code::Unsupported, "no_file_server", std::string("this guest has no way to a file server (virtiofs: ") + std::strerror(error) + ")",
-                            "create a new sandbox");
+    return base::make_error(
+        base::Code::Unsupported, "no_file_server",
+        std::string("this guest has no way to a file server (virtiofs: ") + std::strerror(error) + ")",
+        "create a new sandbox");
   }
   if (::fcntl(port.value().get(), F_SETFL, 0) != 0) return base::os_error("set up the file server's port");
   return start_fuse_relay(std::move(port).value(), options_.directory);
