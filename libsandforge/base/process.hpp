@@ -29,6 +29,7 @@ struct SpawnOptions {
   bool empty_network = false;        // in a network namespace of its own, where permitted (silently not otherwise)
   std::uint64_t max_open_files = 0;  // RLIMIT_NOFILE; 0: unchanged
   bool own_pids = false;           // in a PID namespace of its own (and a user namespace, where that is needed for it)
+  int cgroup = -1;                 // folder of the control group that it is born into, open; -1: this process's own
   bool no_core = true;             // RLIMIT_CORE 0
   bool no_new_privs = false;       // set-id bits and file capabilities give the program nothing
   std::uint32_t uid = 0, gid = 0;  // of the child, when this process is root; 0: unchanged

@@ -5,7 +5,13 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
+
+#include <fstream>
+#include <sstream>
+#include <string>
 
 using namespace sandforge::base;
 
@@ -51,6 +57,39 @@ TEST_CASE("a program that does not exist is not_found and leaves no child") {
   REQUIRE_FALSE(child);
   CHECK(child.error().code == Code::NotFound);
   CHECK(child.error().os_errno == ENOENT);
+}
+
+TEST_CASE("a child is born into the control group that was named") {
+  std::string hierarchy, line;
+  for (std::ifstream mounts("/proc/self/mounts"); std::getline(mounts, line);) {
+    std::istringstream words(line);
+    std::string source, folder, type;
+    words >> source >> folder >> type;
+    if (type == "cgroup2") hierarchy = folder;
+  }
+  const std::string name = "/sandforge-test-" + std::to_string(::getpid());
+  if (hierarchy.empty() || ::mkdir((hierarchy + name).c_str(), 0755) != 0) {
+    MESSAGE("no place for control groups here");
+    return;
+  }
+  for (const bool own_pids : {false, true}) {
+    SpawnOptions options = shell("cat /proc/self/cgroup");
+    options.own_pids = own_pids;
+    const UniqueFd folder(::open((hierarchy + name).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    options.cgroup = folder.get();
+    const auto result = run(std::move(options));
+    CHECK(result);
+    if (result) CHECK(result.value().out.find("0::" + name + "\n") != std::string::npos);
+  }
+  CHECK(::rmdir((hierarchy + name).c_str()) == 0);
+}
+
+TEST_CASE("a folder that is no control group is an error and leaves no child") {
+  SpawnOptions options = shell("exit 0");
+  const UniqueFd folder(::open("/tmp", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  options.cgroup = folder.get();
+  CHECK_FALSE(spawn(options));
+  CHECK(::waitpid(-1, nullptr, WNOHANG) == -1);
 }
 
 TEST_CASE("destroying a child kills and reaps it") {
