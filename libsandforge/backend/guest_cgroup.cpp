@@ -3,20 +3,23 @@
 
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
 #include <string_view>
+#include <system_error>
+#include <utility>
 
 #include "base/pseudo_file.hpp"
-#include "base/unique_fd.hpp"
 
 namespace sandforge::backend {
 namespace {
 
 constexpr const char* kHierarchy = "/sys/fs/cgroup";
+constexpr const char* kNamePrefix = "sandforge-guest-";
 constexpr std::uint64_t kPeriodUs = 100'000;
 
 base::Status write_value(const std::string& file, const std::string& value) {
@@ -44,7 +47,34 @@ bool has_word(std::string_view text, std::string_view word) {
   return false;
 }
 
+// What is on already stays on; each by itself, since a place may have some of them only. After the first guest there is
+// nothing left to write, and no lock of the whole hierarchy to wait for.
+bool switch_on(const std::string& folder, const std::string& on, const char* controller) {
+  if (has_word(on, controller)) return true;
+  if (!has_word(base::read_pseudo_file(folder + "/cgroup.controllers"), controller)) return false;
+  return static_cast<bool>(write_value(folder + "/cgroup.subtree_control", std::string("+") + controller));
+}
+
 }  // namespace
+
+std::string CgroupPlace::describe() const {
+  if (folder.empty() || (!memory && !pids && !cpu)) return "no control groups for limits";
+  std::string missing;
+  for (const auto& [there, name] : {std::pair{memory, "memory"}, std::pair{pids, "processes"}, std::pair{cpu, "CPU"}}) {
+    if (!there) missing += std::string(missing.empty() ? "" : ", ") + name;
+  }
+  return "limits by control groups" + (missing.empty() ? missing : ", but not of " + missing);
+}
+
+CgroupPlace open_cgroup_place(std::string folder) {
+  CgroupPlace place;
+  place.folder = std::move(folder);
+  const std::string on = base::read_pseudo_file(place.folder + "/cgroup.subtree_control");
+  place.memory = switch_on(place.folder, on, "memory");
+  place.pids = switch_on(place.folder, on, "pids");
+  place.cpu = switch_on(place.folder, on, "cpu");
+  return place;
+}
 
 std::string cgroup_folder() {
   struct statfs info {};
@@ -62,6 +92,43 @@ std::string cgroup_folder() {
   return ::access((folder + "/cgroup.subtree_control").c_str(), W_OK) == 0 ? folder : std::string();
 }
 
+CgroupPlace find_cgroup_place() {
+  std::string folder = cgroup_folder();
+  return folder.empty() ? CgroupPlace() : open_cgroup_place(std::move(folder));
+}
+
+std::vector<CgroupSetting> cgroup_settings(const CgroupPlace& place, const CgroupLimits& limits) {
+  std::vector<CgroupSetting> settings;
+  if (place.memory) {
+    settings.push_back({"memory.max", std::to_string(limits.memory_bytes)});
+    settings.push_back({"memory.swap.max", "0", true});  // absent without swap accounting
+    settings.push_back({"memory.oom.group", "1", true});
+  }
+  if (place.pids) settings.push_back({"pids.max", std::to_string(limits.processes)});
+  if (place.cpu) {
+    settings.push_back({"cpu.max", std::to_string(limits.cpus * kPeriodUs) + " " + std::to_string(kPeriodUs)});
+  }
+  return settings;
+}
+
+std::string cgroup_owner(const std::filesystem::path& sandboxes) {
+  struct stat info {};
+  if (::stat(sandboxes.c_str(), &info) != 0) return {};
+  return std::to_string(info.st_dev) + "-" + std::to_string(info.st_ino);
+}
+
+std::size_t remove_leftover_cgroups(const std::string& folder, const std::string& owner) {
+  if (folder.empty() || owner.empty()) return 0;
+  const std::string prefix = kNamePrefix + owner + "-";
+  std::size_t removed = 0;
+  std::error_code error;
+  for (std::filesystem::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
+    // Refused by the kernel while a process is in it.
+    if (entry->path().filename().string().starts_with(prefix) && ::rmdir(entry->path().c_str()) == 0) ++removed;
+  }
+  return removed;
+}
+
 GuestCgroup& GuestCgroup::operator=(GuestCgroup&& other) noexcept {
   std::swap(path_, other.path_);
   return *this;
@@ -71,41 +138,31 @@ GuestCgroup::~GuestCgroup() {
   if (!path_.empty()) (void)::rmdir(path_.c_str());
 }
 
-base::Result<GuestCgroup> GuestCgroup::create(const std::string& name, const CgroupLimits& limits) {
-  const std::string folder = cgroup_folder();
-  if (folder.empty()) return GuestCgroup();
-  const std::string control = folder + "/cgroup.subtree_control";
-  std::string on = base::read_pseudo_file(control);
-  // What is on already stays on; each by itself, since a container may have some of them only. After the first guest
-  // there is nothing left to write, and no lock of the whole hierarchy to wait for.
-  for (const char* controller : {"memory", "pids", "cpu"}) {
-    if (!has_word(on, controller) && write_value(control, std::string("+") + controller)) {
-      on += std::string(" ") + controller;
-    }
+base::Result<GuestCgroup> GuestCgroup::create(const CgroupPlace& place, const std::string& owner,
+                                              const CgroupLimits& limits) {
+  const std::vector<CgroupSetting> settings = cgroup_settings(place, limits);
+  if (place.folder.empty() || settings.empty()) return GuestCgroup();
+  std::uint64_t random = 0;
+  if (::getrandom(&random, sizeof random, 0) != static_cast<ssize_t>(sizeof random)) {
+    return base::os_error("name a control group");
   }
-  if (!has_word(on, "memory")) return GuestCgroup();
-  GuestCgroup group(folder + "/" + name);
+  GuestCgroup group(place.folder + "/" + kNamePrefix + owner + "-" + std::to_string(random));
   if (::mkdir(group.path_.c_str(), 0755) != 0) {
     base::Error error = base::os_error("make control group " + group.path_);
     group.leave();
     return error;
   }
-  SANDFORGE_TRY_STATUS(write_value(group.path_ + "/memory.max", std::to_string(limits.memory_bytes)));
-  (void)write_value(group.path_ + "/memory.swap.max", "0");  // absent without swap accounting
-  (void)write_value(group.path_ + "/memory.oom.group", "1");
-  if (has_word(on, "pids")) {
-    SANDFORGE_TRY_STATUS(write_value(group.path_ + "/pids.max", std::to_string(limits.processes)));
-  }
-  if (has_word(on, "cpu")) {
-    const std::string quota = std::to_string(limits.cpus * kPeriodUs) + " " + std::to_string(kPeriodUs);
-    SANDFORGE_TRY_STATUS(write_value(group.path_ + "/cpu.max", quota));
+  for (const CgroupSetting& setting : settings) {
+    const base::Status written = write_value(group.path_ + "/" + setting.file, setting.value);
+    if (!written && !setting.may_fail) return base::Error(written.error());
   }
   return group;
 }
 
-base::Status GuestCgroup::add(pid_t process) const {
-  if (path_.empty()) return {};
-  return write_value(path_ + "/cgroup.procs", std::to_string(process));
+base::Result<base::UniqueFd> GuestCgroup::open() const {
+  base::UniqueFd folder(path_.empty() ? -1 : ::open(path_.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!folder && !path_.empty()) return base::os_error("open control group " + path_);
+  return folder;
 }
 
 }  // namespace sandforge::backend

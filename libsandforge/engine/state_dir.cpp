@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "backend/guest_cgroup.hpp"
 #include "base/directories.hpp"
 #include "engine/provision.hpp"
 
@@ -63,6 +64,7 @@ base::Result<std::size_t> reap_state_dir(const fs::path& directory) {
     ++count;
   }
   if (error) return base::os_error("cannot read " + (directory / "sandboxes").string(), error.value());
+  (void)backend::remove_leftover_cgroups(backend::cgroup_folder(), backend::cgroup_owner(directory / "sandboxes"));
   // Initrds are made anew in milliseconds; those of images and agents long gone would pile up otherwise.
   fs::remove_all(directory / "initrd", error);
   if (error) return base::os_error("cannot remove " + (directory / "initrd").string(), error.value());

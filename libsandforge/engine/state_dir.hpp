@@ -23,7 +23,8 @@ std::filesystem::path default_state_dir();
 base::Result<base::UniqueFd> lock_state_dir(const std::filesystem::path& directory);
 
 // Removes what a killed predecessor left. Its guests died with it (their processes are bound to its life), so only
-// files are left; taking over living guests comes with a later release. Answers how many there were.
+// files and empty control groups are left; taking over living guests comes with a later release. Answers how many there
+// were.
 base::Result<std::size_t> reap_state_dir(const std::filesystem::path& directory);
 
 }  // namespace sandforge::engine

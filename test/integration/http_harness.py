@@ -28,8 +28,9 @@ class Daemon:
     """One `sandforged serve` with a state directory of its own, run by `user` with `groups` where that is said."""
 
     def __init__(self, *flags: str, listen: str = "127.0.0.1:0", user: Optional[int] = None,
-                 groups: Optional[List[int]] = None) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix="sandforge-http-"))
+                 groups: Optional[List[int]] = None, directory: Optional[Path] = None) -> None:
+        """`directory`: of a daemon that has ended, to go on with its state."""
+        self.directory = directory or Path(tempfile.mkdtemp(prefix="sandforge-http-"))
         if user is not None:
             os.chown(self.directory, user, user)
         self.log = open(self.directory / "log", "w+b")

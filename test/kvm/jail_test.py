@@ -177,6 +177,29 @@ class RootTest(JailCases):
         http_harness.until("the groups are gone", lambda: not any(folder.exists() for folder in folders), 10)
 
 
+    def test_what_a_killed_daemon_leaves_of_control_groups_goes_with_the_next_one(self) -> None:
+        if Path("/proc/self/cgroup").read_text() != "0::/\n":
+            self.skipTest("not in the root of the cgroup hierarchy, where groups may be made")
+        groups = lambda: set(Path("/sys/fs/cgroup").glob("sandforge-guest-*"))  # noqa: E731
+        before, own = groups(), self.daemon
+        daemon = self.start_daemon()
+        self.addCleanup(daemon.remove)
+        type(self).daemon = daemon
+        try:
+            _, pid = self.monitor()
+        finally:
+            type(self).daemon = own
+        (left,) = groups() - before
+        daemon.process.kill()
+        daemon.stop()
+        http_harness.until("the monitor is gone", lambda: not Path(f"/proc/{pid}").exists(), 10)
+        self.assertTrue(left.exists())
+        following = http_harness.Daemon(directory=daemon.directory)
+        self.addCleanup(following.stop)
+        self.assertFalse(left.exists())
+        self.assertEqual(groups() & before, before, "those of others stay")
+
+
 @unittest.skipIf(os.geteuid() != 0, "becomes somebody else, which takes root")
 class UserTest(JailCases):
     """The daemon of a user in the group of /dev/kvm, and in no other."""

@@ -2,7 +2,6 @@
 #include "backend/kvm/backend.hpp"
 
 #include <fcntl.h>
-#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -97,8 +96,7 @@ Probe KvmBackend::probe() const {
   if (!monitor) return refuse(monitor.error());
   probe.available = true;
   probe.isolation = Isolation::HardwareVm;
-  probe.detail = "KVM, up to " + std::to_string(facts.value().vcpus_max) + " vCPUs" +
-                 (cgroup_folder().empty() ? ", no control groups for limits" : ", limits by control groups");
+  probe.detail = "KVM, up to " + std::to_string(facts.value().vcpus_max) + " vCPUs, " + find_cgroup_place().describe();
   return probe;
 }
 
@@ -123,11 +121,7 @@ base::Result<GuestCgroup> make_cgroup(const LaunchPlan& plan) {
   limits.memory_bytes = guest + guest / 64 + limits::kMonitorOverheadBytes;  // page tables grow with the guest
   limits.processes = plan.cpus + 8;  // threads: its own, and what the kernel may start for KVM
   limits.cpus = plan.cpus + 1;       // and the device loop
-  std::uint64_t random = 0;
-  if (::getrandom(&random, sizeof random, 0) != static_cast<ssize_t>(sizeof random)) {
-    return base::os_error("name a control group");
-  }
-  return GuestCgroup::create("sandforge-guest-" + std::to_string(random), limits);
+  return GuestCgroup::create(find_cgroup_place(), cgroup_owner(plan.directory.parent_path()), limits);
 }
 
 base::Result<std::unique_ptr<Worker>> KvmBackend::launch(const LaunchPlan& plan) {
@@ -164,9 +158,10 @@ base::Result<std::unique_ptr<Worker>> KvmBackend::launch(const LaunchPlan& plan)
   spawn.max_open_files = limits::kMonitorOpenFiles;
   SANDFORGE_TRY(GuestId id, GuestId::take(ids_));
   spawn.uid = spawn.gid = id.number();  // 0 leaves them as they are
-  SANDFORGE_TRY(base::Child child, base::spawn(spawn));
+  SANDFORGE_TRY(const base::UniqueFd group, cgroup.open());
+  spawn.cgroup = group.get();
   // It reads nothing of a guest's before it has its configuration, and that comes when its limits stand.
-  SANDFORGE_TRY_STATUS(cgroup.add(child.pid()));
+  SANDFORGE_TRY(base::Child child, base::spawn(spawn));
   SANDFORGE_TRY_STATUS(send_config(ours.get(), plan));
   base::UniqueFd exited(::fcntl(child.pidfd(), F_DUPFD_CLOEXEC, 0));
   if (!exited) return base::os_error("watch the monitor");
