@@ -239,13 +239,13 @@ Result<Child> spawn(const SpawnOptions& options) {
   const auto start = [&](int flags) {
     constexpr int kFlags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD;
     if (options.cgroup >= 0) {
-      CloneArguments arguments;
-      arguments.flags = static_cast<std::uint64_t>(kFlags | flags) | kIntoCgroup;
-      arguments.pidfd = reinterpret_cast<std::uintptr_t>(&pidfd);
-      arguments.stack = reinterpret_cast<std::uintptr_t>(stack);
-      arguments.stack_size = kChildStack;
-      arguments.cgroup = static_cast<std::uint64_t>(options.cgroup);
-      const pid_t born = clone_into(arguments, plan);
+      CloneArguments birth;
+      birth.flags = static_cast<std::uint64_t>(kFlags | flags) | kIntoCgroup;
+      birth.pidfd = reinterpret_cast<std::uintptr_t>(&pidfd);
+      birth.stack = reinterpret_cast<std::uintptr_t>(stack);
+      birth.stack_size = kChildStack;
+      birth.cgroup = static_cast<std::uint64_t>(options.cgroup);
+      const pid_t born = clone_into(birth, plan);
       joins = born < 0 && (errno == ENOSYS || errno == EINVAL || errno == E2BIG);
       if (!joins) return born;
     }
