@@ -47,6 +47,18 @@ class TemporaryTree {
 // Whether this process may clone mounts; tests that need it say so and pass without it.
 bool can_clone();
 
+// The server's process has none; the test program gets its own back.
+class NoUmask {
+ public:
+  NoUmask() : before_(::umask(0)) {}
+  ~NoUmask() { ::umask(before_); }
+  NoUmask(const NoUmask&) = delete;
+  NoUmask& operator=(const NoUmask&) = delete;
+
+ private:
+  mode_t before_;
+};
+
 class Bench {
  public:
   explicit Bench(bool read_only = false, std::uint64_t descriptors = 1024, bool start = true);

@@ -278,7 +278,7 @@ TEST_CASE("a guest that means harm gets errors, and the server is as it was") {
     MESSAGE("skipped: this process may not clone mounts (run the tests as root)");
     return;
   }
-  ::umask(0);
+  const NoUmask as_served;
   std::vector<Row> rows;
   rows_of_numbers(rows);
   rows_of_handles(rows);

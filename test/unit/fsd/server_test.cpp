@@ -86,7 +86,7 @@ TEST_CASE("only a mount of its own with the right flags is served") {
 
 TEST_CASE("a file is created, written, read, changed, renamed and removed") {
   NEEDS_MOUNTS();
-  ::umask(0);
+  const NoUmask as_served;
   Bench bench;
   const Got created = bench.create(bench.root, "file", O_RDWR | O_EXCL, 0640);
   REQUIRE(created.error == 0);
