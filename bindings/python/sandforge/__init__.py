@@ -12,7 +12,14 @@ Everything here talks to a `sandforged` over HTTP and raises `SandforgeException
 or one of its subclasses when that fails.
 """
 
-from .client import Client, CommandsAPI, FilesAPI, GitAPI, SandboxHandle
+from .client import (
+    Client,
+    CommandsAPI,
+    FilesAPI,
+    GitAPI,
+    MountsAPI,
+    SandboxHandle,
+)
 from .types import (
     EntryInfo,
     ExecRequest,
@@ -43,6 +50,7 @@ __all__ = [
     "GitAPI",
     "GitStatus",
     "InvalidSpecError",
+    "MountsAPI",
     "NetworkError",
     "Sandbox",
     "SandboxHandle",

@@ -21,6 +21,7 @@ from .types import (
     GitStatus,
     SandboxInfo,
     SandforgeException,
+    WorkspaceMount,
 )
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class SandboxHandle:
         self.commands = CommandsAPI(self)
         self.files = FilesAPI(self)
         self.git = GitAPI(self)
+        self.mounts = MountsAPI(self)
 
     def kill(self) -> None:
         """Ends the sandbox; nothing of it is left when this returns."""
@@ -54,6 +56,12 @@ class SandboxHandle:
     def info(self) -> SandboxInfo:
         """State and facts of the sandbox at this moment."""
         return self._client.get_info(self.id)
+
+    def _request(
+        self, method: str, path: str, body: Optional[Dict[str, Any]] = None
+    ) -> Dict[str, Any]:
+        base = "/v1/sandboxes/" + quote(self.id, safe="")
+        return self._client._do(method, base + path, body)
 
 
 class CommandsAPI:
@@ -104,7 +112,7 @@ class FilesAPI:
 
         As text it must be UTF-8, else UnicodeDecodeError; `as_bytes` takes anything.
         """
-        answer = self._request("GET", "/files/read" + _path_query(path))
+        answer = self._sandbox._request("GET", "/files/read" + _path_query(path))
         data = _bytes_from_json(answer.get("data"))
         return data if as_bytes else data.decode("utf-8")
 
@@ -115,17 +123,18 @@ class FilesAPI:
         """
         raw = data.encode("utf-8") if isinstance(data, str) else bytes(data)
         body = {"guest_path": path, "data": _bytes_to_json(raw)}
-        size: int = self._request("PUT", "/files", body).get("size", 0)
+        size: int = self._sandbox._request("PUT", "/files", body).get("size", 0)
         return size
 
     def list(self, path: str) -> List[EntryInfo]:
         """The entries of a directory, sorted by name, without `.` and `..`."""
-        answer = self._request("GET", "/files" + _path_query(path))
+        answer = self._sandbox._request("GET", "/files" + _path_query(path))
         return [EntryInfo.from_dict(entry) for entry in answer.get("entries") or []]
 
     def stat(self, path: str) -> EntryInfo:
         """Size, kind and time of a file or directory; symbolic links are followed."""
-        return EntryInfo.from_dict(self._request("GET", "/stat" + _path_query(path)))
+        answer = self._sandbox._request("GET", "/stat" + _path_query(path))
+        return EntryInfo.from_dict(answer)
 
     def exists(self, path: str) -> bool:
         """True when `stat` answers.
@@ -146,11 +155,31 @@ class FilesAPI:
         """
         return self._sandbox.commands.run(["rm", "-rf", path], timeout_sec=30)
 
-    def _request(
-        self, method: str, path: str, body: Optional[Dict[str, Any]] = None
-    ) -> Dict[str, Any]:
-        base = "/v1/sandboxes/" + quote(self._sandbox.id, safe="")
-        return self._sandbox._client._do(method, base + path, body)
+
+class MountsAPI:
+    """Directories of the daemon's host in a sandbox, beside those of its spec."""
+
+    def __init__(self, sandbox: SandboxHandle) -> None:
+        self._sandbox = sandbox
+
+    def list(self) -> List[WorkspaceMount]:
+        """Those of the spec and those that came later."""
+        answer = self._sandbox._request("GET", "/mounts")
+        return [
+            WorkspaceMount(
+                mount["host_path"], mount["guest_path"], mount.get("read_only", False)
+            )
+            for mount in answer.get("mounts") or []
+        ]
+
+    def add(self, mount: WorkspaceMount) -> None:
+        """Mounts one more directory; running commands see it."""
+        self._sandbox._request("POST", "/mounts", mount.to_dict())
+
+    def remove(self, guest_path: str) -> None:
+        """Takes it away; running commands keep what they have open in it."""
+        query = "?guest_path=" + quote(guest_path, safe="/", errors="surrogateescape")
+        self._sandbox._request("DELETE", "/mounts" + query)
 
 
 class GitAPI:

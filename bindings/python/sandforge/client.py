@@ -9,7 +9,7 @@ from urllib.parse import quote
 import requests
 
 from ._errors import LOST_VERDICTS, error_from_answer
-from ._handle import CommandsAPI, FilesAPI, GitAPI, SandboxHandle
+from ._handle import CommandsAPI, FilesAPI, GitAPI, MountsAPI, SandboxHandle
 from .types import (
     ExecRequest,
     ExecResult,
@@ -20,7 +20,14 @@ from .types import (
     SandforgeException,
 )
 
-__all__ = ["Client", "CommandsAPI", "FilesAPI", "GitAPI", "SandboxHandle"]
+__all__ = [
+    "Client",
+    "CommandsAPI",
+    "FilesAPI",
+    "GitAPI",
+    "MountsAPI",
+    "SandboxHandle",
+]
 
 
 class Client:

@@ -9,7 +9,13 @@ from typing import Any, List
 import pytest
 from fake_daemon import FakeDaemon
 
-from sandforge import EntryInfo, ExecResult, SandboxHandle, SandforgeException
+from sandforge import (
+    EntryInfo,
+    ExecResult,
+    SandboxHandle,
+    SandforgeException,
+    WorkspaceMount,
+)
 
 OK = {"exit_code": 0, "stdout": "", "stderr": "", "artifacts": []}
 
@@ -115,6 +121,25 @@ def test_exists_tells_whether_stat_answers(
     daemon.answer(422, {"error": "no such file"})
     assert sandbox.files.exists("/a") is True
     assert sandbox.files.exists("/b") is False
+
+
+def test_mounts_are_listed_added_and_removed(
+    sandbox: SandboxHandle, daemon: FakeDaemon
+) -> None:
+    mount = WorkspaceMount("/srv/a b", "/work", True)
+    daemon.answer(200, {"mounts": [mount.to_dict()]})
+    daemon.answer(201, mount.to_dict())
+    daemon.answer(204, None)
+    assert sandbox.mounts.list() == [mount]
+    sandbox.mounts.add(mount)
+    sandbox.mounts.remove("/a b")
+    assert [(request.method, request.path) for request in daemon.seen] == [
+        ("GET", "/v1/sandboxes/sbx-unit/mounts"),
+        ("POST", "/v1/sandboxes/sbx-unit/mounts"),
+        ("DELETE", "/v1/sandboxes/sbx-unit/mounts"),
+    ]
+    assert daemon.seen[1].body == mount.to_dict()
+    assert daemon.seen[2].query == {"guest_path": ["/a b"]}
 
 
 def test_remove_runs_rm_in_the_guest(

@@ -2,6 +2,7 @@
 """Against a live daemon: what this package has beyond the published one."""
 
 import secrets
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from sandforge import (
     SandboxHandle,
     SandboxSpec,
     SandforgeException,
+    WorkspaceMount,
 )
 
 
@@ -114,3 +116,19 @@ def test_refusals_carry_status_and_code(live_sandbox: SandboxHandle) -> None:
     with pytest.raises(SandforgeException) as caught:
         live_sandbox.files.read("/tmp/not-there")
     assert (caught.value.status, caught.value.code) == (422, "file_missing")
+
+
+def test_a_mount_comes_and_goes(live_sandbox: SandboxHandle, tmp_path: Path) -> None:
+    if live_sandbox.info().backend == "fake":
+        pytest.skip("the in-memory backend has no mounts")
+    (tmp_path / "name").write_text("host")
+    live_sandbox.mounts.add(WorkspaceMount(str(tmp_path), "/mnt/live"))
+    assert [mount.guest_path for mount in live_sandbox.mounts.list()] == ["/mnt/live"]
+    script = "cat /mnt/live/name; echo guest > /mnt/live/back"
+    assert live_sandbox.commands.run(["sh", "-c", script]).stdout == "host"
+    assert (tmp_path / "back").read_text() == "guest\n"
+    live_sandbox.mounts.remove("/mnt/live")
+    assert live_sandbox.mounts.list() == []
+    with pytest.raises(SandforgeException) as caught:
+        live_sandbox.mounts.add(WorkspaceMount("/etc", "/mnt/etc"))
+    assert (caught.value.status, caught.value.code) == (422, "policy_denied")
