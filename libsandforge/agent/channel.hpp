@@ -84,6 +84,7 @@ class Channel {
   void go_up();
   void go_down();
   bool port_has_host() const;
+  bool is_vsock() const noexcept { return kind_ == Kind::Dialer || kind_ == Kind::Listener; }
 
   Loop& loop_;
   ChannelEvents& events_;

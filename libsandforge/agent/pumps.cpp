@@ -13,6 +13,8 @@ namespace {
 constexpr int kPiecesInARow = 4;
 // Credit goes back in quarters of the window: the sender never runs dry, and small writes cost no frame each.
 constexpr std::uint32_t kCreditStep = limits::kStreamWindow / 4;
+// Of one frame: with its header it fills one packet of a vsock.
+constexpr std::size_t kPiece = limits::kFramePayloadMax - limits::kFrameHeader;
 }  // namespace
 
 void Source::hold(base::UniqueFd fd, Cut cut) {
@@ -30,7 +32,7 @@ void Source::run(std::function<void()> ended) {
 std::size_t Source::allowance() const noexcept {
   if (stream_.congested()) return 0;
   if (cut_ == Cut::Packets) return window_ >= limits::kFramePayloadMax ? limits::kFramePayloadMax : 0;
-  return static_cast<std::size_t>(std::min<std::uint64_t>(window_, limits::kFramePayloadMax));
+  return static_cast<std::size_t>(std::min<std::uint64_t>(window_, kPiece));
 }
 
 void Source::credit(std::uint32_t bytes) {

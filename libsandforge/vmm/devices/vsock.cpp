@@ -21,7 +21,7 @@ constexpr std::uint32_t kNoMoreReceive = 1, kNoMoreSend = 2;
 constexpr std::uint64_t kHostCid = 2;
 constexpr std::size_t kToGuest = 0, kFromGuest = 1;
 
-constexpr std::uint32_t kWindow = 256 * 1024;  // bytes that the guest may have under way, a stream
+constexpr std::uint32_t kWindow = 1024 * 1024;  // bytes that the guest may have under way, a stream
 constexpr std::size_t kStreamsMax = 16;
 constexpr std::size_t kControlMax = 64;
 constexpr std::uint32_t kPayloadMax = 64 * 1024;  // of one packet (what Linux sends at most)
@@ -277,9 +277,12 @@ base::Status Vsock::give(const Header& header, std::uint32_t payload) {
 base::Status Vsock::to_guest() {
   int turn = kTurn;
   for (auto at = streams_.begin(); at != streams_.end(); ++at) {
-    // The guest hears of freed room before it runs out: at half, so that a packet for it is rare.
+    // The guest hears of freed room before it runs out: at half, so that a packet for it is rare. Linux has no more
+    // under way than its own buffer is large, whatever our window.
     const Stream& stream = at->second;
-    if (stream.host && stream.forwarded - stream.forwarded_told >= kWindow / 2) tell(at->first, kCreditUpdate);
+    const std::uint32_t freed = stream.forwarded - stream.forwarded_told;
+    const bool much = freed > 0 && freed >= std::min(kWindow, stream.peer_buffer) / 2;
+    if (stream.host && much && control_.size() < kControlMax) tell(at->first, kCreditUpdate);
   }
   SANDFORGE_TRY(const bool room, give_answers());
   if (!room) return {};

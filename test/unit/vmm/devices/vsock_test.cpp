@@ -143,7 +143,7 @@ TEST_CASE_FIXTURE(Fixture, "a guest's stream opens when the host connects, whoev
     const Packet answer = receive();
     CHECK(+answer.operation == +kResponse);
     CHECK(std::uint32_t{answer.target_port} == 77);
-    CHECK(std::uint32_t{answer.buffer_bytes} == 256 * 1024);
+    CHECK(std::uint32_t{answer.buffer_bytes} == 1024 * 1024);
   }
 }
 
@@ -212,7 +212,7 @@ TEST_CASE_FIXTURE(Fixture, "a host that does not read costs at most the window, 
     buffers(1);
   }
   CHECK(reset);
-  CHECK(taken < 32);
+  CHECK(taken < 64);
 }
 
 TEST_CASE_FIXTURE(Fixture, "either side can end a stream") {
@@ -329,4 +329,15 @@ TEST_CASE_FIXTURE(Fixture,
   CHECK(driver.interrupt().used == before + 2);
   for (int i = 0; i < 15; ++i) say();
   CHECK(driver.interrupt().used == before + 2);
+}
+
+TEST_CASE_FIXTURE(Fixture, "room is told at half of the guest's own buffer: it has no more than that under way") {
+  const base::UniqueFd host = open();
+  CHECK(send(make(kData, 2047), std::string(2047, 'x')));
+  CHECK(quiet());
+  CHECK(send(make(kData, 1), "y"));  // 2048 of the 4096 that its header names
+  const Packet update = receive();
+  CHECK(+update.operation == +kCreditUpdate);
+  CHECK(std::uint32_t{update.forwarded} == 2048);
+  CHECK(quiet());
 }

@@ -18,7 +18,7 @@ void add_credit(VsockRows add) {
     const base::UniqueFd host = bench.open(77, 60);
     const std::string block(65536, 'c');
     bool ended = false;
-    for (int i = 0; i < 20 && !ended; ++i) {
+    for (int i = 0; i < 40 && !ended; ++i) {
       bench.send_data(block);
       for (const Packet& packet : bench.receive()) ended = ended || packet.operation == kReset;
     }
