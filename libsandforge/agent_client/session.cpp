@@ -15,7 +15,7 @@ namespace {
 
 // Credit is told in pieces of a quarter window: a command with little output costs no Credit frame at all, and the
 // agent always has the other three quarters to go on with.
-constexpr std::uint32_t kGrantStep = limits::kStreamWindow / 4;
+std::uint32_t grant_step(const ReceiveSide& side) { return side.size / 4; }
 
 class StreamHandle final : public Stream {
  public:
@@ -28,7 +28,9 @@ class StreamHandle final : public Stream {
   void end(std::uint8_t channel) override { core_->end(state_, channel); }
   void signal(std::uint32_t number) override { core_->signal(state_, number); }
   void cancel() override { core_->cancel(state_); }
-  void consumed(std::uint8_t channel, std::size_t bytes) override { core_->consumed(state_, channel, bytes); }
+  std::uint32_t consumed(std::uint8_t channel, std::size_t bytes) override {
+    return core_->consumed(state_, channel, bytes);
+  }
 
  private:
   std::shared_ptr<SessionCore> core_;
@@ -147,9 +149,11 @@ void SessionCore::cancel(const StreamPtr& stream) {
   frame(wire::FrameType::Cancel, 0, stream->id, {});
 }
 
-void SessionCore::consumed(const StreamPtr& stream, std::uint8_t channel, std::size_t bytes) {
-  if (!alive() || stream->finished || channel > wire::kChannelMax) return;
-  give_back(stream, channel, static_cast<std::uint32_t>(std::min<std::size_t>(bytes, stream->in[channel].unconsumed)));
+std::uint32_t SessionCore::consumed(const StreamPtr& stream, std::uint8_t channel, std::size_t bytes) {
+  if (!alive() || stream->finished || channel > wire::kChannelMax) return limits::kStreamWindow;
+  ReceiveSide& side = stream->in[channel];
+  give_back(stream, channel, static_cast<std::uint32_t>(std::min<std::size_t>(bytes, side.unconsumed)));
+  return side.size;
 }
 
 // The owner is gone but the agent is not done: what it still sends is taken off its hands, or it could never finish.
@@ -165,7 +169,22 @@ void SessionCore::give_back(const StreamPtr& stream, std::uint8_t channel, std::
   ReceiveSide& side = stream->in[channel];
   side.unconsumed -= bytes;
   side.to_grant += bytes;
-  if (!side.ended && side.to_grant >= kGrantStep) mark_dirty(stream);
+  if (side.ended || side.to_grant < grant_step(side)) return;
+  // Each Credit is a packet, and an interrupt, for the guest: where much comes and is taken, a wide window saves most.
+  if (side.size < limits::kStreamWindowWide && wide_windows_ < limits::kWideWindowsMax && stream->events) {
+    side.to_grant += limits::kStreamWindowWide - side.size;
+    side.size = limits::kStreamWindowWide;
+    ++wide_windows_;
+  }
+  mark_dirty(stream);
+}
+
+// The channel gets no more data: another may have its place among the wide ones.
+void SessionCore::end_window(ReceiveSide& side) {
+  side.ended = true;
+  if (side.size == limits::kStreamWindow) return;
+  side.size = limits::kStreamWindow;
+  --wide_windows_;
 }
 
 void SessionCore::frame(wire::FrameType type, std::uint8_t flags, std::uint32_t stream, std::string_view payload) {
@@ -219,7 +238,7 @@ void SessionCore::emit_dirty() {
     if (stream.finished) continue;
     for (std::uint8_t channel = 0; channel <= wire::kChannelMax; ++channel) {
       ReceiveSide& side = stream.in[channel];
-      if (side.ended || side.to_grant < kGrantStep) continue;
+      if (side.ended || side.to_grant < grant_step(side)) continue;
       wire::append_frame(out_, wire::FrameType::Credit, channel, stream.id, u32_bytes(side.to_grant));
       side.window += side.to_grant;
       side.to_grant = 0;

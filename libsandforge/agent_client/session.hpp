@@ -40,8 +40,9 @@ class Stream {
   virtual void end(std::uint8_t channel) = 0;
   virtual void signal(std::uint32_t number) = 0;
   virtual void cancel() = 0;
-  // Gives the agent `bytes` of new credit: call it when they were consumed.
-  virtual void consumed(std::uint8_t channel, std::size_t bytes) = 0;
+  // Gives the agent `bytes` of new credit: call it when they were consumed. The window that the channel has from now
+  // on: limits::kStreamWindow, or kStreamWindowWide once a reader has shown that it takes what comes.
+  virtual std::uint32_t consumed(std::uint8_t channel, std::size_t bytes) = 0;
 };
 
 class SessionEvents {

@@ -192,7 +192,7 @@ base::Status SessionCore::handle_data(const StreamPtr& stream, std::uint8_t chan
 base::Status SessionCore::handle_end(StreamState& stream, std::uint8_t channel) {
   if (!(stream.rules.to_host >> channel & 1)) return broke(on_channel("End", channel) + ", which it may not use");
   if (stream.in[channel].ended) return broke(on_channel("End twice", channel));
-  stream.in[channel].ended = true;
+  end_window(stream.in[channel]);
   stream.data_seen = true;
   if (stream.events) stream.events->on_end(channel);
   return {};
@@ -220,6 +220,7 @@ base::Status SessionCore::handle_result(const StreamPtr& stream, std::string_vie
   if (!result) return broke(result.error().message);
   streams_.erase(stream->id);
   stream->finished = true;
+  for (ReceiveSide& side : stream->in) end_window(side);
   if (StreamEvents* events = std::exchange(stream->events, nullptr)) events->on_result(std::move(result));
   return {};
 }

@@ -29,9 +29,10 @@ struct SendSide {
   bool waits = false;         // is in SessionCore::waiters_
 };
 struct ReceiveSide {
-  std::uint32_t window = 0;      // bytes that the agent may still send
-  std::uint32_t unconsumed = 0;  // came in, not given back by the owner
-  std::uint32_t to_grant = 0;    // given back, not yet told to the agent
+  std::uint32_t size = limits::kStreamWindow;  // of the window: what the agent may send while nothing is given back
+  std::uint32_t window = 0;                    // bytes that the agent may still send
+  std::uint32_t unconsumed = 0;                // came in, not given back by the owner
+  std::uint32_t to_grant = 0;                  // given back, not yet told to the agent
   bool ended = true;
 };
 
@@ -63,7 +64,7 @@ class SessionCore : public std::enable_shared_from_this<SessionCore> {
   void end(const StreamPtr& stream, std::uint8_t channel);
   void signal(const StreamPtr& stream, std::uint32_t number);
   void cancel(const StreamPtr& stream);
-  void consumed(const StreamPtr& stream, std::uint8_t channel, std::size_t bytes);
+  std::uint32_t consumed(const StreamPtr& stream, std::uint8_t channel, std::size_t bytes);
   void let_go(const StreamPtr& stream);
 
  private:
@@ -95,6 +96,7 @@ class SessionCore : public std::enable_shared_from_this<SessionCore> {
   void write_out();
   void serve_waiters();
   void give_back(const StreamPtr& stream, std::uint8_t channel, std::uint32_t bytes);
+  void end_window(ReceiveSide& side);
 
   base::EventLoop& loop_;
   base::UniqueFd socket_;
@@ -116,6 +118,7 @@ class SessionCore : public std::enable_shared_from_this<SessionCore> {
 
   std::unordered_map<std::uint32_t, StreamPtr> streams_;  // open ones, those that nobody owns any more included
   std::uint32_t next_id_ = 1;
+  std::uint32_t wide_windows_ = 0;
   std::vector<StreamPtr> dirty_;                            // have credit or signals to tell
   std::deque<std::pair<StreamPtr, std::uint8_t>> waiters_;  // for room in out_, first come first served
   StreamState* turn_ = nullptr;                             // whose on_sendable is running

@@ -28,7 +28,8 @@ class ChannelBuffer {
     if (offset_ == bytes_.size()) {
       bytes_.clear();
       offset_ = 0;
-    } else if (offset_ >= limits::kStreamWindow / 2) {
+    } else if (offset_ >= limits::kStreamWindow / 2 && offset_ >= size()) {
+      // What is moved is less than what went since the last move.
       bytes_.erase(0, offset_);
       offset_ = 0;
     }
@@ -52,15 +53,18 @@ class ChannelBuffer {
 // Credit that a reader owes: given back in lumps of half a window, which costs few frames and never stalls a producer.
 class CreditDebt {
  public:
+  // As Stream::consumed tells it.
+  void set_window(std::size_t window) noexcept { lump_ = window / 2; }
   // Adds what was consumed; answers what to give back now, 0 for nothing yet.
   std::size_t add(std::size_t count) noexcept {
     owed_ += count;
-    if (owed_ < limits::kStreamWindow / 2) return 0;
+    if (owed_ < lump_) return 0;
     return std::exchange(owed_, 0);
   }
 
  private:
   std::size_t owed_ = 0;
+  std::size_t lump_ = limits::kStreamWindow / 2;
 };
 
 }  // namespace sandforge::engine

@@ -34,7 +34,7 @@ void Collector::on_data(std::uint8_t channel, std::string_view bytes) {
   kept.append(bytes.substr(0, room));
   if (bytes.size() > room) collected_.truncated = true;
   if (const std::size_t credit = debt_[channel].add(bytes.size()); credit > 0 && agent_stream() != nullptr) {
-    agent_stream()->consumed(channel, credit);
+    debt_[channel].set_window(agent_stream()->consumed(channel, credit));
   }
 }
 

@@ -44,7 +44,10 @@ base::Result<std::size_t> FileReader::read(void* buffer, std::size_t capacity) {
   lock.unlock();
   if (credit > 0) {
     (void)post_self([this, credit] {
-      if (agent_stream() != nullptr) agent_stream()->consumed(wire::kContent, credit);
+      if (agent_stream() == nullptr) return;
+      const std::uint32_t window = agent_stream()->consumed(wire::kContent, credit);
+      const std::lock_guard guard(mutex_);
+      debt_.set_window(window);
     });
   }
   return count;
@@ -169,7 +172,7 @@ void FileLister::on_data(std::uint8_t channel, std::string_view bytes) {
     progress();
   }
   if (const std::size_t credit = debt_.add(bytes.size()); credit > 0) {
-    agent_stream()->consumed(wire::kContent, credit);
+    debt_.set_window(agent_stream()->consumed(wire::kContent, credit));
   }
 }
 

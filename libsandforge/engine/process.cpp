@@ -64,7 +64,10 @@ base::Result<std::optional<std::size_t>> Process::read(std::uint32_t stream, voi
   lock.unlock();
   if (credit > 0) {
     (void)post_self([this, stream, credit] {
-      if (agent_stream() != nullptr) agent_stream()->consumed(static_cast<std::uint8_t>(stream), credit);
+      if (agent_stream() == nullptr) return;
+      const std::uint32_t window = agent_stream()->consumed(static_cast<std::uint8_t>(stream), credit);
+      const std::lock_guard guard(mutex_);
+      outputs_[stream - 1].debt.set_window(window);
     });
   }
   return std::optional(count);

@@ -13,9 +13,12 @@
 //      Result  <----------------  open|closing -> gone
 //
 // Credit          A sender may have at most limits::kStreamWindow bytes of Data of one channel of one stream beyond
-//                 what the receiver gave back with Credit; every stream starts with a full window. More is a broken
-//                 peer. Control frames need no credit.
-// Versioning      kVersion changes when an old peer could misunderstand a new one; what an old peer can ignore is a bit
+//                 what the receiver gave with Credit; every stream starts with a full window. More is a broken peer.
+//                 A receiver gives back what it took, and may once give more, which widens the window: the host does,
+//                 to kStreamWindowWide, on a few channels whose reader takes what comes. Control frames need no credit.
+// Company         Meta, and an End, may wait a moment for the next frame of the connection: nobody waits for them
+// alone. Versioning      kVersion changes when an old peer could misunderstand a new one; what an old peer can ignore
+// is a bit
 //                 in `features` and may be used only when both sides set it.
 //
 //   operation     request        meta       data to agent   data to host           result body

@@ -96,7 +96,7 @@ class Owner final : public agent_client::SessionEvents {
 void Events::on_data(std::uint8_t channel, std::string_view bytes) {
   check(!done_ && !ended_[channel] && !bytes.empty());
   unconsumed_[channel] += bytes.size();
-  check(unconsumed_[channel] <= limits::kStreamWindow);  // the promise of the interface
+  check(unconsumed_[channel] <= limits::kStreamWindowWide);  // the promise of the interface
   if (choices_.consume) {
     stream->consumed(channel, bytes.size());
     unconsumed_[channel] = 0;
