@@ -87,6 +87,8 @@ base::Status Sandbox::attach_mount(Mount given) {
   for (const MountInfo& other : mounts()) all.push_back(other.mount);
   all.push_back(std::move(given));
   SANDFORGE_TRY_STATUS(check_mounts(all));
+  const policy::Verdict count = policy::evaluate_mount_count(core_->policy(), all.size());
+  if (!count.allowed) return policy::to_error(count, "mounts");
   const Mount& mount = all.back();
   SANDFORGE_TRY(const base::UniqueFd directory, open_host_directory(core_->policy(), mount));
   SANDFORGE_TRY_STATUS(core_->call([this, &directory] { return start_file_server(directory.get()); }));

@@ -95,8 +95,7 @@ Verdict same_directory(std::size_t first, const std::string& path) {
 }
 
 void judge_mounts(const Policy& policy, const SpecFacts& facts, Judgement& judgement) {
-  judgement.parts.push_back(
-      {"mounts", at_most("mounts.max", static_cast<std::int64_t>(facts.mounts.size()), policy.mounts_max)});
+  judgement.parts.push_back({"mounts", evaluate_mount_count(policy, facts.mounts.size())});
   if (!judgement.parts.back().verdict.allowed) return;  // not even looked at
   for (std::size_t i = 0; i < facts.mounts.size(); ++i) {
     MountVerdict mount = evaluate_mount(policy, facts.mounts[i].host_path, facts.mounts[i].read_only);
@@ -155,6 +154,10 @@ Verdict evaluate_count(const Policy& policy, std::size_t living) {
     verdict.remedy = "destroy a sandbox that is not needed, or raise limits.sandboxes in the policy file";
   }
   return verdict;
+}
+
+Verdict evaluate_mount_count(const Policy& policy, std::size_t mounts) {
+  return at_most("mounts.max", static_cast<std::int64_t>(mounts), policy.mounts_max);
 }
 
 bool allows_backend(const Policy& policy, std::string_view name) {

@@ -63,6 +63,8 @@ Verdict evaluate_count(const Policy& policy, std::size_t living);
 // A backend and the isolation (number of sandforge_isolation) that it gives on this host.
 Verdict evaluate_backend(const Policy& policy, std::string_view name, std::uint32_t isolation);
 bool allows_backend(const Policy& policy, std::string_view name);
+// So many mounts of one sandbox, at create or with one more attached.
+Verdict evaluate_mount_count(const Policy& policy, std::size_t mounts);
 // A directory of the host, at create or attached later. Its path is resolved first.
 MountVerdict evaluate_mount(const Policy& policy, const std::string& host_path, bool read_only);
 // Looks at the words of a command and at nothing else: see doc/policy.md for what that cannot stop.

@@ -78,13 +78,29 @@ class Refusals(Base):
                                     "read_only": read_only}])
 
     def test_each_part_of_a_spec_is_refused_by_its_rule(self) -> None:
+        before = self.call("GET", "/v1/sandboxes").json
         for spec, rule in [({"cpu": 3}, "limits.cpu"), ({"memory_mb": 257}, "limits.memory_mb"),
                            ({"disk_gb": 5}, "limits.disk_gb"), ({"timeout_sec": 61}, "limits.timeout_sec"),
                            ({"network_mode": "full"}, "network.modes"), ({"backend": "linux-qemu"}, "backends.allow")]:
             with self.subTest(rule=rule):
                 answer = self.refused(self.create(**spec), rule)
                 self.assertIn("line", answer["error"])
-        self.assertEqual(self.call("GET", "/v1/sandboxes").json["sandboxes"], [])
+        self.assertEqual(self.call("GET", "/v1/sandboxes").json, before)
+
+    def test_a_mount_of_a_running_sandbox_is_judged_too(self) -> None:
+        made = self.create()
+        self.assertEqual(made.status, 201)
+        path = f"/v1/sandboxes/{made.json['id']}/mounts"
+        for host_path, code, rule in [("work/secret", "policy_denied", "mounts.block"), ("etc", "policy_denied", "mounts.builtin.state"),
+                                      ("work/link/in", "policy_denied", "mounts.block"),
+                                      ("nothing", "host_path_missing", "mounts.host_path"),
+                                      ("work/file", "invalid_host_path", "mounts.host_path")]:
+            with self.subTest(host_path=host_path):
+                self.refused(self.call("POST", path, {"host_path": str(self.fixture.root / host_path), "guest_path": "/w"}),
+                             rule, code)
+        allowed = self.call("POST", path, {"host_path": str(self.fixture.root / "work/src"), "guest_path": "/w"})
+        self.assertEqual((allowed.status, allowed.json["code"]), (422, "mounts_unsupported"))  # by the fake backend
+        self.assertEqual(self.call("DELETE", f"/v1/sandboxes/{made.json['id']}").status, 204)
 
     def test_what_a_policy_allows_may_still_not_exist(self) -> None:
         self.assertEqual(self.create(network_mode="fetch").json["code"], "network_unsupported")

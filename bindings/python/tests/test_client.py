@@ -168,6 +168,18 @@ def test_a_refused_spec_is_invalid_spec(client: Client, daemon: FakeDaemon) -> N
     )
 
 
+def test_a_refusal_by_the_policy_names_its_rule(
+    client: Client, daemon: FakeDaemon
+) -> None:
+    daemon.answer(
+        422,
+        {"error": "spec: cpu", "code": "policy_denied", "rule": "limits.cpu"},
+    )
+    with pytest.raises(SandforgeException) as caught:
+        client.create_sandbox(SandboxSpec(cpu=8))
+    assert (caught.value.code, caught.value.rule) == ("policy_denied", "limits.cpu")
+
+
 @pytest.mark.parametrize(
     "status, body, text",
     [
