@@ -103,10 +103,10 @@ inline constexpr std::uint32_t kFsdDataBytesMax = 1 * kMiB;                     
 inline constexpr std::size_t kFsdMessageBytesMax = kFsdDataBytesMax + 4 * kKiB;  // one request with its data
 inline constexpr std::size_t kFsdReplyBytesMax = kFsdDataBytesMax + 16;          // one answer with its header
 inline constexpr std::size_t kFsdNewerBytesMax = 4 * kKiB;                       // of INIT, from later protocols
-inline constexpr std::size_t kFsdInodesMax = 4'000'000;                          // that a guest may know at once
-inline constexpr std::uint64_t kFsdOpenFilesMax = 65536;                         // descriptors, where the host allows
-inline constexpr std::uint64_t kFsdCopyBytesMax = 16 * kMiB;                     // of one COPY_FILE_RANGE
-inline constexpr std::uint64_t kFsdFileBytesMax = 16 * 1024 * kGiB;              // of any file that it writes
+inline constexpr std::size_t kFsdInodesMax = 1'200'000;       // that a guest may know at once: some 400 bytes each
+inline constexpr std::uint64_t kFsdOpenFilesMax = 65536;      // descriptors, where the host allows
+inline constexpr std::uint64_t kFsdCopyBytesMax = 16 * kMiB;  // of one COPY_FILE_RANGE
+inline constexpr std::uint64_t kFsdFileBytesMax = 16 * 1024 * kGiB;  // of any file that it writes
 
 // Images
 inline constexpr std::uint64_t kImportBytesMax = 64 * kGiB;

@@ -97,6 +97,7 @@ int Server::rename_to(Inode& parent, const Request& request, std::uint64_t new_p
   if ((flags & ~static_cast<unsigned>(RENAME_NOREPLACE | RENAME_EXCHANGE)) != 0) return EINVAL;
   Inode* target = nullptr;
   if (const int error = directory_of(new_parent, parent, target); error != 0) return error;
+  const InodeTable::Pin pin(inodes_, *target);
   int from = -1, to = -1;
   if (const int error = directory_fd(inodes_, parent, request.texts[0], from); error != 0) return error;
   if (const int error = directory_fd(inodes_, *target, request.texts[1], to); error != 0) return error;
@@ -126,6 +127,7 @@ int Server::link(Inode& parent, const Request& request, Reply& reply) {
   Inode* inode = nullptr;
   if (const int error = directory_of(request.body<fuse_link_in>().oldnodeid, parent, inode); error != 0) return error;
   if (inode->is_directory()) return EPERM;
+  const InodeTable::Pin pin(inodes_, *inode);
   const std::string_view name = request.texts[0];
   int directory = -1, path = -1;
   if (const int error = directory_fd(inodes_, parent, name, directory); error != 0) return error;
@@ -134,8 +136,9 @@ int Server::link(Inode& parent, const Request& request, Reply& reply) {
   // Before Linux 6.10 that takes a capability and answers ENOENT without it. By name then; should the host have put
   // another file there in between, the new name goes again.
   if (errno != ENOENT) return errno;
-  if (inode->parent == nullptr || !inode->parent->path) return ENOENT;
-  if (::linkat(inode->parent->path.get(), inode->name.c_str(), directory, name.data(), 0) != 0) return errno;
+  if (inode->parent == nullptr) return ENOENT;
+  if (const int error = inodes_.path_of(*inode->parent, path); error != 0) return error;
+  if (::linkat(path, inode->name.c_str(), directory, name.data(), 0) != 0) return errno;
   fuse_entry_out entry{};
   Inode* linked = nullptr;
   if (const int error = find(parent, name, entry, linked); error != 0) return error;

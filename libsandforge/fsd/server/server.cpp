@@ -99,6 +99,7 @@ int Server::dispatch(const Request& request, Reply& reply) {
   Inode* inode = inodes_.find(request.node);
   if (inode == nullptr || inode->mount->detached.load(std::memory_order_acquire)) return ESTALE;
   if (inode->mount->read_only && mutates(request)) return EROFS;
+  const InodeTable::Pin pin(inodes_, *inode);
   return (this->*handler)(*inode, request, reply);
 }
 

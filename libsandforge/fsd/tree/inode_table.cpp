@@ -30,7 +30,7 @@ Inode* InodeTable::known(const Mount& mount, const Facts& facts) const {
 }
 
 bool InodeTable::may_close(const Inode& inode) const noexcept {
-  return !inode.is_directory() && inode.parent != nullptr && inode.birth != 0 && !inode.path_is_file;
+  return inode.parent != nullptr && inode.birth != 0 && !inode.path_is_file;
 }
 
 void InodeTable::unlist(Inode& inode) {
@@ -66,7 +66,11 @@ void InodeTable::close_path(Inode& inode) {
 }
 
 int InodeTable::make_room(std::uint64_t count) {
-  while (open_ + count > budget_ && oldest_ != nullptr) close_path(*oldest_);
+  for (Inode* inode = oldest_; open_ + count > budget_ && inode != nullptr;) {
+    Inode* next = inode->newer;
+    if (inode->pins == 0) close_path(*inode);
+    inode = next;
+  }
   return open_ + count > budget_ ? ENFILE : 0;
 }
 
@@ -139,7 +143,6 @@ void InodeTable::collect(Inode* inode) {
 }
 
 int InodeTable::find_again(Inode& inode) {
-  if (inode.parent == nullptr || !inode.parent->path) return ESTALE;
   if (const int error = make_room(1); error != 0) return error;
   base::UniqueFd path;
   if (const int error = refer(inode.parent->path.get(), inode.name.c_str(), path); error != 0) {
@@ -156,13 +159,23 @@ int InodeTable::find_again(Inode& inode) {
 
 int InodeTable::path_of(Inode& inode, int& fd) {
   if (inode.mount->detached.load(std::memory_order_acquire)) return ESTALE;
-  if (!inode.path) {
+  // From the nearest one above that has its descriptor, down. Each step pins the directory that the next one needs; a
+  // way longer than any path is one that goes in a circle, by names that the host has changed since.
+  while (!inode.path) {
     // A file without a name is still there for those who have it open.
-    if (inode.handles != nullptr) {
+    if (inode.handles != nullptr && inode.handles->fd) {
       fd = inode.handles->fd.get();
       return 0;
     }
-    if (const int error = find_again(inode); error != 0) return error;
+    Inode* lowest = &inode;
+    std::size_t depth = 0;
+    while (lowest->parent != nullptr && !lowest->parent->path) {
+      lowest = lowest->parent;
+      if (++depth > limits::kPathMax / 2) return ESTALE;
+    }
+    if (lowest->parent == nullptr) return ESTALE;
+    const Pin pin(*this, *lowest->parent);
+    if (const int error = find_again(*lowest); error != 0) return error;
   }
   use(inode);
   fd = inode.path.get();
@@ -170,33 +183,38 @@ int InodeTable::path_of(Inode& inode, int& fd) {
 }
 
 int InodeTable::open(Inode& inode, int flags, base::UniqueFd& out, Facts& facts) {
+  const Pin pin(*this, inode);
   int path = -1;
   if (const int error = path_of(inode, path); error != 0) return error;
   if (const int error = make_room(1); error != 0) return error;
   if (inode.is_directory()) {
-    if (const int error = open_in(inode.path.get(), ".", flags | O_DIRECTORY, 0, out); error != 0) return error;
+    if (const int error = open_in(path, ".", flags | O_DIRECTORY, 0, out); error != 0) return error;
     return look_at(out.get(), facts);
   }
   if (inode.kind != S_IFREG) return EINVAL;
-  int error = ESTALE;
-  if (inode.parent != nullptr && inode.parent->path) {
-    error = open_in(inode.parent->path.get(), inode.name.c_str(), flags, 0, out);
-  }
+  int error = ESTALE, directory = -1;
+  if (inode.parent != nullptr) error = path_of(*inode.parent, directory);
+  if (error == 0) error = open_in(directory, inode.name.c_str(), flags, 0, out);
   if (error == 0) error = look_at(out.get(), facts);
-  const bool gone = error == ENOENT || error == ELOOP || error == ENXIO || error == EISDIR || error == ENOTDIR;
   const bool same = error == 0 && device_of(facts) == inode.device && facts.stx_ino == inode.number &&
                     (inode.birth == 0 || nanoseconds(facts.stx_btime) == inode.birth);
   if (same) return 0;
-  if (error != 0 && !gone && error != ESTALE) return error;
-  // Somebody else is there under its name. Those who have the file open can still lend it: reads and writes here name
-  // their offset, so that the shared position does not matter.
-  const int access = flags & O_ACCMODE;
+  for (const int gone : {0, ESTALE, ENOENT, ELOOP, ENXIO, EISDIR, ENOTDIR}) {
+    // The guest's kernel then looks the name up again, where nobody can lend it.
+    if (error == gone) return lend(inode, flags & O_ACCMODE, out, facts);
+  }
+  return error;
+}
+
+// Somebody else is there under its name. Those who have the file open can still lend it: reads and writes here name
+// their offset, so that the shared position does not matter.
+int InodeTable::lend(const Inode& inode, int access, base::UniqueFd& out, Facts& facts) {
   for (const Handle* handle = inode.handles; handle != nullptr; handle = handle->next) {
     if (handle->access != O_RDWR && handle->access != access) continue;
     out.reset(::fcntl(handle->fd.get(), F_DUPFD_CLOEXEC, 0));
     return out ? look_at(out.get(), facts) : errno;
   }
-  // The guest's kernel then looks the name up again.
+  out.reset();
   return ESTALE;
 }
 

@@ -6,9 +6,9 @@
 // look-ups (nlookup) can be wrong; it only says when the guest has forgotten. What this process needs (a parent for its
 // children, an inode for its open files) it counts itself.
 //
-// Each inode is held by an O_PATH descriptor. When there are more than the budget allows, those of files that were not
-// used for the longest time are closed and found again by their parent and name; what is found must be the same file by
-// device, inode number, type and time of birth (decision 0004). Directories keep theirs: they are the way to the files.
+// Each inode is held by an O_PATH descriptor. When there are more than the budget allows, those that were not used for
+// the longest time are closed and found again by their parent and name; what is found must be the same file by device,
+// inode number, type and time of birth (decision 0004).
 #pragma once
 
 #include <cstdint>
@@ -36,7 +36,8 @@ struct Inode {
   Inode* parent = nullptr;               // where it was seen last, with a reference; null for a mount's root
   std::string name;
   std::uint64_t lookups = 0;     // that the guest says it holds
-  std::uint32_t references = 0;  // children whose parent this is, and open files
+  std::uint32_t references = 0;  // children whose parent this is, open files, pins
+  std::uint32_t pins = 0;        // requests that use it now: neither freed nor without its descriptor meanwhile
   Handle* handles = nullptr;     // open files of this inode
   // Of the file's content when the guest opened it last: what it has cached since is still right while both are.
   std::uint64_t cached_size = 0;
@@ -78,8 +79,28 @@ class InodeTable {
   // The one already known by these facts, or null.
   Inode* known(const Mount& mount, const Facts& facts) const;
 
-  // A descriptor that refers to the inode, borrowed until the next call of this table. 0; ESTALE: the mount is gone, or
-  // the file is no longer where it was; ENFILE.
+  // While it is pinned, an inode is not freed, and the descriptor that path_of() gave stays open.
+  class Pin {
+   public:
+    Pin(InodeTable& table, Inode& inode) : table_(table), inode_(inode) {
+      ++inode_.references;
+      ++inode_.pins;
+    }
+    Pin(const Pin&) = delete;
+    Pin& operator=(const Pin&) = delete;
+    ~Pin() {
+      --inode_.references;
+      --inode_.pins;
+      table_.collect(&inode_);
+    }
+
+   private:
+    InodeTable& table_;
+    Inode& inode_;
+  };
+
+  // A descriptor that refers to the inode, borrowed: while it is pinned, else until the next call of this table.
+  // 0; ESTALE: the mount is gone, or the file is no longer where it was; ENFILE.
   int path_of(Inode& inode, int& fd);
   // Opens a regular file or a directory anew. `flags`: access mode, O_DIRECTORY. Errors as path_of(), and those of
   // open.
@@ -116,7 +137,8 @@ class InodeTable {
   void unlist(Inode& inode);  // its descriptor is closed, or it is freed
   void close_path(Inode& inode);
   void hold(Inode& inode, base::UniqueFd path, bool is_file);
-  int find_again(Inode& inode);
+  int find_again(Inode& inode);  // whose parent has its descriptor
+  int lend(const Inode& inode, int access, base::UniqueFd& out, Facts& facts);
   void collect(Inode* inode);  // frees it if nobody needs it, then its parents
 
   const std::uint64_t budget_;

@@ -208,6 +208,50 @@ TEST_CASE("more files than descriptors are served all the same, and each is stil
   CHECK(bench.open(nodes[1], O_RDONLY).error == 0);
 }
 
+TEST_CASE("more directories than descriptors are walked, and found again from the top down") {
+  NEEDS_MOUNTS();
+  Bench bench(false, 24);
+  std::vector<std::uint64_t> nodes{bench.root};
+  std::string path;
+  for (int i = 0; i < 100; ++i) {
+    path += (i == 0 ? "d" : "/d") + std::to_string(i);
+    fs::create_directory(bench.tree.path() / path);
+    nodes.push_back(bench.node(nodes.back(), "d" + std::to_string(i)));
+  }
+  bench.tree.write(path + "/file", "deep");
+  for (int i = 0; i < 200; ++i) {
+    bench.tree.write(std::to_string(i), "x");
+    bench.node(bench.root, std::to_string(i));
+  }
+  const std::uint64_t file = bench.node(nodes.back(), "file");
+  CHECK(bench.open(file, O_RDONLY).error == 0);
+  CHECK(bench.server.inodes().descriptors() <= 25);
+  CHECK(bench.list(nodes[50], true).size() == 3);
+  CHECK(bench.rename(nodes.back(), "file", nodes[30], "moved").error == 0);
+  CHECK(bench.open(file, O_RDWR).error == 0);
+  const Got linked = bench.send(Message(FUSE_LINK, nodes[70]).put(fuse_link_in{file}).text("linked"));
+  CHECK(linked.error == 0);
+  // A directory of the host's in the place of one that is to be found again.
+  fs::rename(bench.tree.path() / "d0", bench.tree.path() / "gone");
+  fs::create_directory(bench.tree.path() / "d0");
+  for (int i = 0; i < 100; ++i) bench.node(bench.root, std::to_string(i));
+  CHECK(bench.lookup(nodes[1], "d1").error == ESTALE);
+}
+
+TEST_CASE("a parent that the guest has forgotten survives the rename that takes its last child") {
+  NEEDS_MOUNTS();
+  Bench bench;
+  for (const char* folder : {"from", "to"}) fs::create_directory(bench.tree.path() / folder);
+  bench.tree.write("from/a", "a");
+  bench.tree.write("to/b", "b");
+  const std::uint64_t from = bench.node(bench.root, "from"), to = bench.node(bench.root, "to");
+  (void)bench.node(from, "a");
+  bench.forget(from, 1);  // its child still needs it
+  CHECK(bench.rename(from, "a", to, "b", RENAME_EXCHANGE).error == 0);
+  CHECK(bench.tree.read("from/a") == "b");
+  CHECK(bench.lookup(from, "a").error == ESTALE);
+}
+
 TEST_CASE("open files end at half the budget, with an error and no harm") {
   NEEDS_MOUNTS();
   Bench bench(false, 40);
