@@ -21,10 +21,10 @@ prefix=$stage$(meson introspect --buildoptions "$build" |
 pc=$(find "$stage" -name sandforge.pc)
 library=$(dirname "$(dirname "$pc")")
 for file in bin/sandforged bin/sandforge include/sandforge/sandforge.h include/sandforge/sandforge.hpp \
-  share/man/man1/sandforged.1 libexec/sandforge/sandforge-agent; do
+  share/man/man1/sandforged.1 libexec/sandforge/sandforge-agent libexec/sandforge/sandforge-fsd; do
   test -e "$prefix/$file" || { echo "not installed: $file"; exit 1; }
 done
-check "programs, headers, helper and manual page are installed"
+check "programs, headers, helpers and manual page are installed"
 
 export PKG_CONFIG_SYSROOT_DIR="$stage" PKG_CONFIG_PATH="$library/pkgconfig"
 # shellcheck disable=SC2046 # words on purpose
