@@ -135,7 +135,8 @@ base::Result<FileServer> FileServer::spawn(FsdOptions options) {
     spawn.fds.emplace_back(options.log.get(), kLogFd);
   }
   if (options.listener) spawn.fds.emplace_back(options.listener.get(), kControlListenerFd);
-  spawn.die_with_parent = !options.listener;
+  // Not die_with_parent: that would be the end of this thread, and the hang-up of the control socket tells of this
+  // process's end.
   spawn.own_pids = true;  // the other namespaces it enters by itself
   spawn.no_new_privs = true;
   Owner owner{::geteuid(), ::getegid()};

@@ -8,10 +8,12 @@
 #include <poll.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include <csignal>
 #include <fstream>
+#include <thread>
 
 #include "base/pseudo_file.hpp"
 #include "fsd/bench.hpp"
@@ -190,6 +192,34 @@ TEST_CASE("bytes that are no messages end the file server, and so does the end o
     }
     CHECK(ends(*server));
   }
+}
+
+TEST_CASE("a file server outlives the thread that started it, and not the process") {
+  if (!can_run()) return;
+  base::Result<FileServer> server = base::make_error(base::Code::Internal, {}, "not started");
+  std::thread([&] { server = FileServer::spawn({}); }).join();
+  REQUIRE(server);
+  CHECK(server->status());
+  int pipe[2];
+  REQUIRE(::pipe2(pipe, O_CLOEXEC) == 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    auto orphan = FileServer::spawn({});
+    const pid_t pid = orphan ? orphan->pid() : 0;
+    (void)!::write(pipe[1], &pid, sizeof pid);
+    ::raise(SIGKILL);
+  }
+  pid_t pid = 0;
+  REQUIRE(::read(pipe[0], &pid, sizeof pid) == sizeof pid);
+  REQUIRE(pid > 0);
+  const base::UniqueFd orphan(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  pollfd polled{orphan.get(), POLLIN, 0};
+  const bool ended = !orphan || ::poll(&polled, 1, 5000) == 1;  // maybe before it could be looked at
+  CHECK(ended);
+  ::close(pipe[0]);
+  ::close(pipe[1]);
 }
 
 TEST_CASE("a file server has nothing but what it was given") {
