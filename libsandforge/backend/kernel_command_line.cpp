@@ -70,6 +70,9 @@ std::string kernel_command_line(const KernelBootFacts& facts) {
     add("lpj=" + std::to_string(facts.tsc_khz * 1000 / kSmallestHz));
     // The check that the timer interrupt works would judge by ticks within a fixed number of loops.
     add("no_timer_check");
+    // For the agent. The kernel still measures the local APIC timer, by the TSC, and wrongly when its vCPU is not run
+    // at that moment.
+    if (facts.timer_khz != 0) add("sandforge.timer_khz=" + std::to_string(facts.timer_khz));
   }
   return line;
 }

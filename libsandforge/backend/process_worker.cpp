@@ -92,6 +92,7 @@ base::Result<base::UniqueFd> listen_in(int directory, const char* name, int type
   base::UniqueFd fd(::socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd) return base::os_error(std::string("make ") + name);
   const sockaddr_un address = address_in(directory, name);
+  (void)::unlinkat(directory, name, 0);  // of a guest that was started here before
   if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
     return base::os_error(std::string("bind ") + name);
   }

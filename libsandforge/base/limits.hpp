@@ -76,6 +76,7 @@ inline constexpr std::size_t kEarlySignalsMax = 16;       // kept until the comm
 
 // Time
 inline constexpr std::int64_t kBootTimeoutMs = 120'000;
+inline constexpr int kLaunchesMax = 3;              // of a guest whose kernel could not measure its timer
 inline constexpr std::int64_t kExitGraceMs = 1000;  // from a lost agent to the verdict that its guest still runs
 
 // Monitor

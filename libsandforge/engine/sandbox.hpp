@@ -103,6 +103,9 @@ class Sandbox final : public std::enable_shared_from_this<Sandbox>, private agen
   // Create, in this order (sandbox_create.cpp).
   void on_provisioned(base::Result<Provisioned> result);
   base::Status launch(Provisioned& provisioned);
+  base::Status start_guest();
+  // A guest that ended because its kernel measured its timer wrongly gets another try. False: it had them all.
+  bool launch_again(const std::string& how_it_ended);
   void on_boot_timeout();
   void on_mounted(base::Status status);
   void complete_create(base::Status status);
@@ -147,6 +150,8 @@ class Sandbox final : public std::enable_shared_from_this<Sandbox>, private agen
   GoneFn gone_;
   Activity activity_;
   std::set<std::shared_ptr<Operation>> operations_;
+  backend::LaunchPlan plan_;  // once provisioned
+  int launches_ = 0;
   std::unique_ptr<backend::Worker> worker_;
   std::unique_ptr<agent_client::Session> session_;
   // From the launch on, for backends whose guests have mounts; shared with threads that serve.

@@ -9,6 +9,7 @@
 #include "engine/provision.hpp"
 #include "engine/record.hpp"
 #include "engine/sandbox.hpp"
+#include "wire/boot_words.hpp"
 
 namespace sandforge::engine {
 namespace {
@@ -50,15 +51,35 @@ base::Status Sandbox::launch(Provisioned& provisioned) {
     const std::lock_guard lock(mutex_);
     info_.image_digest = provisioned.image_digest;
   }
-  if (files_) provisioned.plan.file_server = files_->guest_end();
-  SANDFORGE_TRY(worker_, backend_.launch(provisioned.plan));
-  if (files_) files_->guest_has_its_end();
+  plan_ = provisioned.plan;
+  if (files_) plan_.file_server = files_->guest_end();
+  return start_guest();
+}
+
+base::Status Sandbox::start_guest() {
+  ++launches_;
+  SANDFORGE_TRY(worker_, backend_.launch(plan_));
   exit_watch_ = core_->loop().on_readable(worker_->exited_fd(), [this] { on_worker_exit(); });
   boot_timer_ = core_->loop().after(milliseconds(limits::kBootTimeoutMs), [this] { on_boot_timeout(); });
   SANDFORGE_TRY(base::UniqueFd socket, worker_->connect());
   agent_client::WelcomeFields welcome{random_bytes(64), hostname_of(id_), random_hex(32)};
   session_ = agent_client::start_session(core_->loop(), std::move(socket), std::move(welcome), *this);
   return {};
+}
+
+// The word stands in what the guest wrote to its console: a guest that lies about it is started a few times for
+// nothing.
+bool Sandbox::launch_again(const std::string& how_it_ended) {
+  const bool said_hello = guest_mounts_ != nullptr;
+  if (said_hello || launches_ >= limits::kLaunchesMax) return false;
+  if (how_it_ended.find(wire::kBadTimer) == std::string::npos) return false;
+  core_->log(LogLevel::Warn, fmt::format("sandbox {}: started anew: {}", id_, how_it_ended));
+  session_.reset();
+  lost_timer_.reset();
+  lost_error_.reset();
+  boot_timer_.reset();
+  if (auto status = start_guest(); !status) fail(std::move(status).error(), wire::EndedBy::VmCrash);
+  return true;
 }
 
 void Sandbox::on_boot_timeout() {
@@ -70,6 +91,7 @@ void Sandbox::on_boot_timeout() {
 
 void Sandbox::on_ready(const wire::Hello& hello) {
   if (phase_ != State::Provisioning) return;
+  if (files_) files_->guest_has_its_end();  // not before: the guest may have to be started again
   {
     const std::lock_guard lock(mutex_);
     info_.guest_hello_ns = hello.monotonic_ns;

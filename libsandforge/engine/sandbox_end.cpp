@@ -88,7 +88,7 @@ void Sandbox::on_worker_exit() {
                           "the guest was not started: " + printable(refusal->message, limits::kGuestLogTail),
                           printable(refusal->remedy, limits::kGuestLogTail)),
          wire::EndedBy::VmCrash);
-  } else {
+  } else if (!launch_again(how)) {
     fail(base::make_error(Code::GuestFault, "boot_failed", "the guest ended before it was ready: " + how, kBootRemedy),
          wire::EndedBy::VmCrash);
   }

@@ -16,6 +16,7 @@
 
 #include "agent/init/modules.hpp"
 #include "agent/init/mounts.hpp"
+#include "agent/init/timer_check.hpp"
 #include "agent/small_io.hpp"
 #include "agent/uevent.hpp"
 
@@ -61,6 +62,17 @@ std::string command_line_value(std::string_view key) {
   return {};
 }
 
+// Only where the host says how fast the timer is: where it is not measured, nothing can have gone wrong.
+base::Status check_timer_of_host() {
+  constexpr std::size_t kListMax = 256 * 1024;
+  const std::string expected = command_line_value("sandforge.timer_khz");
+  std::uint64_t khz = 0;
+  std::from_chars(expected.data(), expected.data() + expected.size(), khz);
+  if (khz == 0) return {};
+  SANDFORGE_TRY(const std::string list, read_small_file(AT_FDCWD, "/proc/timer_list", kListMax));
+  return check_timer(list, khz);
+}
+
 base::Result<Booted> open_channel(int uevents) {
   Booted booted;
   const std::string choice = command_line_value("sandforge.channel");
@@ -101,6 +113,7 @@ base::Result<Booted> boot(Console& console) {
   SANDFORGE_TRY_STATUS(mount_at("proc", "/proc", "proc", kPseudo));
   SANDFORGE_TRY_STATUS(mount_at("sysfs", "/sys", "sysfs", kPseudo));
   keep_out_of_memory_killer_away();
+  SANDFORGE_TRY_STATUS(check_timer_of_host());
 
   SANDFORGE_TRY(const base::UniqueFd uevents, open_uevents());
   load_modules(modules.get(), kBootModules, console);

@@ -2,7 +2,7 @@
 // Boot: from the kernel's first process to a guest that can run tasks. The story, in order:
 //
 //   1  a tmpfs becomes the agent's root (the initramfs itself cannot be pivoted away from, a tmpfs can)
-//   2  /proc, /sys and /dev of the agent; console
+//   2  /proc, /sys and /dev of the agent; console; whether the kernel's timer works
 //   3  the modules of /modules, in the order of /modules/order; then the initramfs is emptied to give back its memory,
 //      but for those that the first mount will need
 //   4  block devices by their virtio serial: "root" (EROFS, read-only) and "disk" (ext4, private to the sandbox)

@@ -2,6 +2,7 @@
 #include "backend/fake/backend.hpp"
 
 #include <string_view>
+#include <utility>
 
 #include "backend/fake/guest.hpp"
 
@@ -25,7 +26,7 @@ fake::Script script_of(std::string_view id) {
   static constexpr std::pair<std::string_view, fake::Script> kScripts[] = {
       {"fake-fail-hello", fake::Script::FailHello}, {"fake-bad-version", fake::Script::BadVersion},
       {"fake-garbage", fake::Script::Garbage},      {"fake-die-on-exec", fake::Script::DieOnExec},
-      {"fake-silent", fake::Script::Silent},
+      {"fake-silent", fake::Script::Silent},        {"fake-bad-timer", fake::Script::BadTimer},
   };
   for (const auto& [prefix, script] : kScripts) {
     if (id.substr(0, prefix.size()) == prefix) return script;
@@ -50,10 +51,15 @@ class FakeBackend final : public Backend {
     if (plan.id.rfind("fake-fail-launch", 0) == 0) {
       return base::make_error(base::Code::Internal, "launch_failed", "the fake backend fails, as the id asks");
     }
-    auto guest = std::make_unique<fake::FakeGuest>(script_of(plan.id), plan.id.substr(0, 64));
+    fake::Script script = script_of(plan.id);
+    if (plan.id.rfind("fake-bad-timer-once", 0) == 0 && std::exchange(failed_once_, true)) script = fake::Script::None;
+    auto guest = std::make_unique<fake::FakeGuest>(script, plan.id.substr(0, 64));
     SANDFORGE_TRY_STATUS(guest->start());
     return std::unique_ptr<Worker>(std::make_unique<FakeWorker>(std::move(guest)));
   }
+
+ private:
+  bool failed_once_ = false;  // loop thread
 };
 
 }  // namespace

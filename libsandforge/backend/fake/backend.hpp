@@ -10,6 +10,8 @@
 //   fake-garbage        bytes that are no frame follow its hello
 //   fake-die-on-exec    the guest ends when the first command would start
 //   fake-silent         after its hello it reads and answers nothing
+//   fake-bad-timer      the guest ends before its hello, as one whose kernel measured its timer wrongly; with -once,
+//                       only at the backend's first launch of such an id
 #pragma once
 
 #include <memory>

@@ -11,6 +11,7 @@
 #include <random>
 
 #include "backend/fake/agent.hpp"
+#include "wire/boot_words.hpp"
 
 namespace sandforge::backend::fake {
 namespace {
@@ -40,6 +41,7 @@ class FakeGuest::Loop {
   }
 
   std::string run() {
+    if (owner_.script_ == Script::BadTimer) return std::string("the fake guest ended: ") + wire::kBadTimer;
     while (!owner_.stopping_) {
       bool again = false;
       if (agent_ && owner_.script_ != Script::Silent) again = agent_->advance();

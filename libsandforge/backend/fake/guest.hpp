@@ -16,7 +16,7 @@
 namespace sandforge::backend::fake {
 
 // How a guest misbehaves; see the table in backend.hpp.
-enum class Script { None, FailHello, BadVersion, Garbage, DieOnExec, Silent };
+enum class Script { None, FailHello, BadVersion, Garbage, DieOnExec, Silent, BadTimer };
 
 class FakeGuest {
  public:

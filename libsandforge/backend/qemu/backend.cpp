@@ -23,6 +23,7 @@ namespace {
 constexpr const char* kProgram = "qemu-system-x86_64";
 constexpr const char* kSystemPath = "/usr/local/bin:/usr/bin:/bin";
 constexpr std::uint64_t kCountedKhz = 1'000'000;  // one instruction, one nanosecond, one tick
+constexpr std::uint64_t kTimerKhz = 62'500;       // QEMU's APICs count nanoseconds, and Linux divides them by 16
 constexpr std::uint64_t kQemuOpenFiles = 256;
 
 bool world_readable(int fd) {
@@ -164,7 +165,10 @@ base::Result<std::unique_ptr<Worker>> QemuBackend::launch(const LaunchPlan& plan
   KernelBootFacts facts;
   facts.serial_console = true;
   facts.emulated_cpu = !machine.kvm;
-  if (facts.emulated_cpu) facts.tsc_khz = machine.counted ? kCountedKhz : tsc_.khz();
+  if (facts.emulated_cpu) {
+    facts.tsc_khz = machine.counted ? kCountedKhz : tsc_.khz();
+    facts.timer_khz = kTimerKhz;
+  }
   machine.kernel_command_line = kernel_command_line(facts);
 
   const QemuDescriptors fds;

@@ -22,6 +22,9 @@ TEST_CASE("a kernel on an emulated CPU is told how fast its TSC ticks and how lo
   CHECK(has(line, "lpj=25961230"));
   CHECK(has(line, "tsc=reliable"));
   CHECK(has(line, "percpu_alloc=page"));
+  CHECK(line.find("sandforge.timer_khz") == std::string::npos);
+  const KernelBootFacts measured{.emulated_cpu = true, .tsc_khz = 2'596'123, .timer_khz = 62'500};
+  CHECK(has(kernel_command_line(measured), "sandforge.timer_khz=62500"));
 }
 
 TEST_CASE("a kernel on hardware virtualisation finds out for itself") {

@@ -6,6 +6,7 @@
 #include "engine/engine_fixture.hpp"
 #include "engine/exec_collect.hpp"
 #include "engine/files.hpp"
+#include "wire/boot_words.hpp"
 
 using namespace sandforge::engine;
 using namespace sandforge::engine::test;
@@ -36,6 +37,22 @@ TEST_CASE("a guest that speaks another protocol version fails the create") {
   CHECK(sandbox->info().state == State::Error);
   CHECK(sandbox->info().failure == status.error().message);
   CHECK(sandbox->destroy());
+}
+
+TEST_CASE("a guest whose kernel measured its timer wrongly is started anew, three times at most") {
+  const TempState temp;
+  auto engine = Engine::create(temp.options());
+  REQUIRE(engine);
+  const auto lucky = create(*engine.value(), "fake-bad-timer-once-1");
+  CHECK(lucky->wait_created(-1));
+  CHECK(exec(lucky, command({"true"})));
+  CHECK(lucky->destroy());
+  const auto unlucky = create(*engine.value(), "fake-bad-timer-1");
+  const auto status = unlucky->wait_created(-1);
+  REQUIRE_FALSE(status);
+  CHECK(status.error().reason == "boot_failed");
+  CHECK(status.error().message.find(wire::kBadTimer) != std::string::npos);
+  CHECK(unlucky->destroy());
 }
 
 TEST_CASE("a guest that breaks the protocol after its hello becomes an error, and is killed") {
