@@ -19,6 +19,7 @@ class Watchful final : public Device {
   DeviceType type() const override { return DeviceType::Rng; }
   std::uint64_t features() const override { return kOffered; }
   std::size_t queue_count() const override { return kQueues; }
+  std::uint16_t queue_size_max(std::size_t) const override { return kQueueSizeMax; }
   void read_config(std::uint32_t offset, std::span<std::byte> out) const override {
     must(offset < kMmioWindow - reg::kConfig);
     for (const std::byte byte : out) must(byte == std::byte{0});

@@ -22,6 +22,8 @@ class Balloon final : public Device {
   DeviceType type() const override { return DeviceType::Balloon; }
   std::uint64_t features() const override;
   std::size_t queue_count() const override { return 3; }
+  // One request at a time; one of reporting has up to 32 ranges.
+  std::uint16_t queue_size_max(std::size_t) const override { return 64; }
   std::size_t queues_needed(std::uint64_t features) const override;
   void read_config(std::uint32_t offset, std::span<std::byte> out) const override;
   void write_config(std::uint32_t offset, std::span<const std::byte> in) override;

@@ -24,6 +24,7 @@ class Block final : public Device {
   DeviceType type() const override { return DeviceType::Block; }
   std::uint64_t features() const override;
   std::size_t queue_count() const override { return 1; }
+  std::uint16_t queue_size_max(std::size_t) const override { return kQueueSizeMax; }
   void read_config(std::uint32_t offset, std::span<std::byte> out) const override;
   void write_config(std::uint32_t, std::span<const std::byte>) override {}
   base::Status activate(Activation activation) override;

@@ -38,6 +38,7 @@ class Fs final : public Device {
   DeviceType type() const override { return DeviceType::Fs; }
   std::uint64_t features() const override { return 0; }
   std::size_t queue_count() const override { return 2; }
+  std::uint16_t queue_size_max(std::size_t) const override { return kQueueSizeMax; }
   void read_config(std::uint32_t offset, std::span<std::byte> out) const override;
   void write_config(std::uint32_t, std::span<const std::byte>) override {}
   base::Status activate(Activation activation) override;

@@ -17,6 +17,8 @@ class Rng final : public Device {
   DeviceType type() const override { return DeviceType::Rng; }
   std::uint64_t features() const override { return 0; }
   std::size_t queue_count() const override { return 1; }
+  // A driver asks for one buffer of bytes at a time; more than that is room for others.
+  std::uint16_t queue_size_max(std::size_t) const override { return 64; }
   void read_config(std::uint32_t, std::span<std::byte>) const override {}
   void write_config(std::uint32_t, std::span<const std::byte>) override {}
   base::Status activate(Activation activation) override;

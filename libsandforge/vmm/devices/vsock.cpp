@@ -21,6 +21,8 @@ constexpr std::uint32_t kNoMoreReceive = 1, kNoMoreSend = 2;
 constexpr std::uint64_t kHostCid = 2;
 constexpr std::size_t kToGuest = 0, kFromGuest = 1;
 
+// Linux fills the whole receive queue with buffers of 4 KiB when it starts: a quarter of a MiB, not one.
+constexpr std::uint16_t kReceiveEntries = 64;
 constexpr std::uint32_t kWindow = 1024 * 1024;  // bytes that the guest may have under way, a stream
 constexpr std::size_t kStreamsMax = 16;
 constexpr std::size_t kControlMax = 64;
@@ -40,6 +42,10 @@ base::Error broken(const char* what) {
 std::uint32_t Vsock::Stream::credit() const noexcept {
   const std::uint32_t under_way = sent - peer_forwarded;
   return under_way < peer_buffer ? peer_buffer - under_way : 0;
+}
+
+std::uint16_t Vsock::queue_size_max(std::size_t queue) const {
+  return queue == kFromGuest ? kQueueSizeMax : kReceiveEntries;
 }
 
 void Vsock::read_config(std::uint32_t offset, std::span<std::byte> out) const {

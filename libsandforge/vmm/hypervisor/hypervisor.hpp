@@ -3,9 +3,11 @@
 // interrupts, event descriptors, and vCPUs. Implemented by kvm.cpp and by nothing else in the product.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -70,19 +72,34 @@ class Vcpu {
   virtual void request_exit() noexcept = 0;
 };
 
+// A guest's write that did not come back from run() but waited for take_delayed().
+struct DelayedWrite {
+  std::uint64_t address = 0;
+  std::uint8_t width = 0;
+  std::array<std::byte, 8> data{};
+};
+
 // Any thread. What a Vm was given stays in use until it is destroyed.
 class Vm {
  public:
   virtual ~Vm() = default;
 
-  // `host` is page-aligned and stays mapped for the life of the Vm.
-  virtual base::Status map_memory(std::uint32_t slot, GuestAddress start, std::uint64_t size, std::byte* host) = 0;
+  // `host` is page-aligned and stays mapped for the life of the Vm. The guest reads what is `ReadOnly` without an exit;
+  // what it writes there comes back from run(), or counts as a kick, as where there is no memory.
+  enum class Access : std::uint8_t { ReadWrite, ReadOnly };
+  virtual base::Status map_memory(std::uint32_t slot, GuestAddress start, std::span<std::byte> host, Access access) = 0;
   // Replaces the whole table. A number without a route is a line that goes nowhere.
   virtual base::Status set_routes(std::span<const MessageRoute> routes) = 0;
   // A count in `eventfd` raises the interrupt `gsi`; the descriptor may be closed afterwards.
   virtual base::Status attach_interrupt(int eventfd, std::uint32_t gsi) = 0;
   // A guest's 4-byte write of `value` at `address` counts in `eventfd` and does not come back from run().
   virtual base::Status attach_kick(int eventfd, GuestAddress address, std::uint32_t value) = 0;
+  // Writes to these addresses wait, in their order, until somebody takes them: for registers whose value shows in
+  // nothing but another access, which comes back from run(), or an interrupt. Take all that wait before serving or
+  // raising it.
+  virtual base::Status delay_writes(GuestAddress start, std::uint32_t size) = 0;
+  // The oldest one. One thread at a time; after the first vCPU was created.
+  virtual std::optional<DelayedWrite> take_delayed() = 0;
   virtual base::Result<std::unique_ptr<Vcpu>> create_vcpu(std::uint32_t index) = 0;
 };
 

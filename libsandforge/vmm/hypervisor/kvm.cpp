@@ -28,6 +28,8 @@ struct Needed {
 };
 constexpr Needed kNeeded[] = {
     {KVM_CAP_USER_MEMORY, "KVM_CAP_USER_MEMORY"},
+    {KVM_CAP_READONLY_MEM, "KVM_CAP_READONLY_MEM"},
+    {KVM_CAP_COALESCED_MMIO, "KVM_CAP_COALESCED_MMIO"},
     {KVM_CAP_SPLIT_IRQCHIP, "KVM_CAP_SPLIT_IRQCHIP"},
     {KVM_CAP_IRQFD, "KVM_CAP_IRQFD"},
     {KVM_CAP_IOEVENTFD, "KVM_CAP_IOEVENTFD"},
@@ -66,6 +68,14 @@ using MsrTable = CountedTable<kvm_msr_entry, kMsrsMax>;
 using RouteTable = CountedTable<kvm_irq_routing_entry, kRoutesMax>;
 static_assert(offsetof(CpuidTable, entries) == 8 && offsetof(MsrTable, entries) == 8 &&
               offsetof(RouteTable, entries) == 8);
+// kvm_coalesced_mmio_ring, for the same reason. As many entries as a page has room for: KVM_COALESCED_MMIO_MAX, which
+// is written in terms of a constant that only the kernel has.
+struct DelayedRing {
+  static constexpr std::uint32_t kMax = (4096 - 8) / sizeof(kvm_coalesced_mmio);
+  std::uint32_t first, last;
+  kvm_coalesced_mmio entries[kMax];
+};
+static_assert(offsetof(DelayedRing, entries) == 8 && sizeof(DelayedRing) <= 4096);
 constexpr unsigned long kGetSupportedCpuid = _IOC(_IOC_READ | _IOC_WRITE, KVMIO, 0x05, 8);
 constexpr unsigned long kSetGsiRouting = _IOC(_IOC_WRITE, KVMIO, 0x6a, 8);
 constexpr unsigned long kSetMsrs = _IOC(_IOC_WRITE, KVMIO, 0x89, 8);
@@ -234,25 +244,31 @@ class KvmVm final : public Vm {
   KvmVm(base::UniqueFd fd, std::size_t run_bytes, bool enforces)
       : fd_(std::move(fd)), run_bytes_(run_bytes), enforces_(enforces) {}
 
-  base::Status map_memory(std::uint32_t slot, GuestAddress start, std::uint64_t size, std::byte* host) override;
+  base::Status map_memory(std::uint32_t slot, GuestAddress start, std::span<std::byte> host, Access access) override;
   base::Status set_routes(std::span<const MessageRoute> routes) override;
   base::Status attach_interrupt(int eventfd, std::uint32_t gsi) override;
   base::Status attach_kick(int eventfd, GuestAddress address, std::uint32_t value) override;
+  base::Status delay_writes(GuestAddress start, std::uint32_t size) override;
+  std::optional<DelayedWrite> take_delayed() override;
   base::Result<std::unique_ptr<Vcpu>> create_vcpu(std::uint32_t index) override;
 
  private:
   base::UniqueFd fd_;
   std::size_t run_bytes_;
   bool enforces_;  // KVM_CAP_ENFORCE_PV_FEATURE_CPUID is there
+  // SAFETY: in the mapping of the first vCPU, which whoever calls take_delayed() keeps; shared with the host's kernel,
+  // not with the guest.
+  DelayedRing* delayed_ = nullptr;
 };
 
-base::Status KvmVm::map_memory(std::uint32_t slot, GuestAddress start, std::uint64_t size, std::byte* host) {
+base::Status KvmVm::map_memory(std::uint32_t slot, GuestAddress start, std::span<std::byte> host, Access access) {
   kvm_userspace_memory_region region{};
   region.slot = slot;
+  region.flags = access == Access::ReadOnly ? KVM_MEM_READONLY : 0;
   region.guest_phys_addr = start.value;
-  region.memory_size = size;
-  // SAFETY: the caller keeps [host, host + size) mapped for the life of the VM.
-  region.userspace_addr = reinterpret_cast<std::uint64_t>(host);
+  region.memory_size = host.size();
+  // SAFETY: the caller keeps `host` mapped for the life of the VM.
+  region.userspace_addr = reinterpret_cast<std::uint64_t>(host.data());
   if (call(fd_.get(), KVM_SET_USER_MEMORY_REGION, &region) < 0) return base::os_error("KVM_SET_USER_MEMORY_REGION");
   return {};
 }
@@ -291,6 +307,27 @@ base::Status KvmVm::attach_kick(int eventfd, GuestAddress address, std::uint32_t
   return {};
 }
 
+base::Status KvmVm::delay_writes(GuestAddress start, std::uint32_t size) {
+  kvm_coalesced_mmio_zone zone{};
+  zone.addr = start.value;
+  zone.size = size;
+  if (call(fd_.get(), KVM_REGISTER_COALESCED_MMIO, &zone) < 0) return base::os_error("KVM_REGISTER_COALESCED_MMIO");
+  return {};
+}
+
+std::optional<DelayedWrite> KvmVm::take_delayed() {
+  if (delayed_ == nullptr) return {};
+  const std::uint32_t first = delayed_->first, last = __atomic_load_n(&delayed_->last, __ATOMIC_ACQUIRE);
+  if (first == last || first >= DelayedRing::kMax) return {};
+  const kvm_coalesced_mmio& entry = delayed_->entries[first];
+  DelayedWrite write;
+  write.address = entry.phys_addr;
+  write.width = static_cast<std::uint8_t>(std::min<std::size_t>(entry.len, write.data.size()));
+  std::copy_n(reinterpret_cast<const std::byte*>(entry.data), write.width, write.data.begin());
+  __atomic_store_n(&delayed_->first, (first + 1) % DelayedRing::kMax, __ATOMIC_RELEASE);
+  return write;
+}
+
 base::Result<std::unique_ptr<Vcpu>> KvmVm::create_vcpu(std::uint32_t index) {
   base::UniqueFd fd(call(fd_.get(), KVM_CREATE_VCPU, static_cast<unsigned long>(index)));
   if (!fd) return base::os_error("KVM_CREATE_VCPU");
@@ -303,6 +340,10 @@ base::Result<std::unique_ptr<Vcpu>> KvmVm::create_vcpu(std::uint32_t index) {
   }
   void* run = ::mmap(nullptr, run_bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
   if (run == MAP_FAILED) return base::os_error("map a vCPU");
+  constexpr std::size_t kRing = std::size_t{KVM_COALESCED_MMIO_PAGE_OFFSET} * 4096;
+  if (index == 0 && run_bytes_ >= kRing + 4096) {
+    delayed_ = reinterpret_cast<DelayedRing*>(static_cast<std::byte*>(run) + kRing);
+  }
   return std::unique_ptr<Vcpu>(std::make_unique<KvmVcpu>(std::move(fd), static_cast<kvm_run*>(run), run_bytes_));
 }
 

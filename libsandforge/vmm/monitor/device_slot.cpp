@@ -9,13 +9,17 @@
 namespace sandforge::vmm {
 
 base::Result<std::unique_ptr<DeviceSlot>> DeviceSlot::create(const GuestMemory& memory, std::unique_ptr<Device> device,
-                                                             Loop& loop) {
+                                                             Loop& loop, std::function<void()> before_interrupt) {
   std::unique_ptr<DeviceSlot> slot(new DeviceSlot(loop));
   SANDFORGE_TRY(slot->interrupt_, base::make_event());
   const std::size_t queues = device->queue_count();
   const int interrupt = slot->interrupt_.get();
   slot->transport_ = std::make_unique<MmioTransport>(
-      memory, std::move(device), [interrupt] { (void)!::eventfd_write(interrupt, 1); },
+      memory, std::move(device),
+      [interrupt, before = std::move(before_interrupt)] {
+        before();
+        (void)!::eventfd_write(interrupt, 1);
+      },
       [kicks = &slot->kicks_](std::uint32_t queue) { (void)!::eventfd_write((*kicks)[queue].get(), 1); });
   for (std::uint32_t queue = 0; queue < queues; ++queue) {
     SANDFORGE_TRY(base::UniqueFd kick, base::make_event());
@@ -34,8 +38,14 @@ DeviceSlot::~DeviceSlot() {
   for (const base::UniqueFd& kick : kicks_) loop_.remove(kick.get());
 }
 
-base::Status DeviceSlot::attach(Vm& vm, GuestAddress window, std::uint32_t line) {
+base::Status DeviceSlot::attach(Vm& vm, GuestAddress window, std::uint32_t line, std::span<std::byte> page) {
+  transport_->show_in(page);
   SANDFORGE_TRY_STATUS(vm.attach_interrupt(interrupt_.get(), line));
+  for (const MmioRange& range : kMmioWriteOnly) {
+    SANDFORGE_TRY_STATUS(vm.delay_writes(window + range.offset, range.bytes));
+  }
+  SANDFORGE_TRY(acknowledged_, base::make_event());
+  SANDFORGE_TRY_STATUS(vm.attach_kick(acknowledged_.get(), window + kMmioInterruptAck, kMmioUsedBuffers));
   for (std::uint32_t queue = 0; queue < kicks_.size(); ++queue) {
     SANDFORGE_TRY_STATUS(vm.attach_kick(kicks_[queue].get(), window + kMmioQueueNotify, queue));
   }

@@ -3,6 +3,7 @@
 // driver kicks it.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -18,13 +19,13 @@ namespace sandforge::vmm {
 // Device loop thread only, but for access_at_once.
 class DeviceSlot final : public Registers {
  public:
-  // `memory` and `loop` outlive the slot.
+  // `memory` and `loop` outlive the slot. `before_interrupt` is called before each interrupt.
   static base::Result<std::unique_ptr<DeviceSlot>> create(const GuestMemory& memory, std::unique_ptr<Device> device,
-                                                          Loop& loop);
+                                                          Loop& loop, std::function<void()> before_interrupt);
   ~DeviceSlot() override;
 
-  // Interrupts to `line`, kicks from `window`. Before the guest runs.
-  base::Status attach(Vm& vm, GuestAddress window, std::uint32_t line);
+  // Interrupts to `line`, kicks from `window`, registers to be read in `page`. Before the guest runs.
+  base::Status attach(Vm& vm, GuestAddress window, std::uint32_t line, std::span<std::byte> page);
 
   void read(std::uint64_t offset, std::span<std::byte> out) override { transport_->read(offset, out); }
   void write(std::uint64_t offset, std::span<const std::byte> in) override { transport_->write(offset, in); }
@@ -39,6 +40,7 @@ class DeviceSlot final : public Registers {
   Loop& loop_;
   base::UniqueFd interrupt_;
   std::vector<base::UniqueFd> kicks_;  // one a queue
+  base::UniqueFd acknowledged_;        // counts what nobody needs to know
   std::unique_ptr<MmioTransport> transport_;
 };
 

@@ -28,7 +28,7 @@ void HandOver::perform(Bus::Target target, bool write, std::span<std::byte> data
   access.done.wait(0, std::memory_order_acquire);
 }
 
-void HandOver::serve() {
+void HandOver::serve(const std::function<void()>& first) {
   eventfd_t count = 0;
   (void)!::eventfd_read(wake_.get(), &count);
   std::vector<Access*> batch;
@@ -36,6 +36,7 @@ void HandOver::serve() {
     const std::lock_guard lock(mutex_);
     batch = std::exchange(waiting_, {});
   }
+  if (first) first();
   for (Access* access : batch) {
     if (access->write) {
       access->target.registers->write(access->target.offset, access->data);

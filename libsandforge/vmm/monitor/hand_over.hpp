@@ -12,6 +12,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <mutex>
 #include <span>
 #include <vector>
@@ -32,8 +33,9 @@ class HandOver {
 
   // Readable when there is something to serve. Borrowed.
   int wake_fd() const noexcept { return wake_.get(); }
-  // Loop thread. At most one access for each vCPU is waiting, so this ends.
-  void serve();
+  // Loop thread. At most one access for each vCPU is waiting, so this ends. `first` is called between taking the
+  // accesses and performing them: for what their vCPUs did before.
+  void serve(const std::function<void()>& first = {});
 
  private:
   struct Access {

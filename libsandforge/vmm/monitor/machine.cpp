@@ -48,6 +48,7 @@ namespace sandforge::vmm {
 namespace {
 
 constexpr const char* kMakeAgain = "build the image and create the sandbox again";
+constexpr int kDelayedBatch = 256;
 constexpr std::uint32_t kMtrrDefaultType = 0x2ff;            // IA32_MTRR_DEF_TYPE
 constexpr std::uint64_t kMtrrOnWriteBack = (1u << 11) | 6u;  // enabled, all memory write-back
 
@@ -94,6 +95,7 @@ class KvmMachine final : public Machine, private ControlActions {
   base::Status add_vcpus(std::uint32_t count, const BootEntry& entry);
   void end(Ending ending, std::string detail);
   void vcpu_thread(std::size_t index);
+  void serve_delayed();
   void on_parked();
   bool has_ended();
 
@@ -109,6 +111,7 @@ class KvmMachine final : public Machine, private ControlActions {
   // Members are destroyed from the last to the first: users before what they use.
   MachineFiles files_;
   GuestRam ram_;
+  std::optional<GuestRam> windows_;  // a page a device: its registers, for the guest to read without an exit
   std::unique_ptr<Vm> vm_;
   std::unique_ptr<Loop> loop_, quiet_loop_;
   std::unique_ptr<VcpuGate> gate_;
@@ -137,13 +140,18 @@ base::Status KvmMachine::add_platform(bool serial, std::uint32_t lines) {
     if (const base::Status set = vm_->set_routes(routes); !set) end(Ending::Internal, set.error().message);
   });
   memory_bus_.add(kIoApic, kApicWindow, *io_apic_);
+  // All interrupts that it routes are raised by the loop's thread, which looks at what waits before.
+  SANDFORGE_TRY_STATUS(vm_->delay_writes(GuestAddress{kIoApic}, IoApic::kWriteBytes));
   power_.emplace([this](Ending ending) { end(ending, {}); });
   port_bus_.add(kPowerPort, kPowerPorts, *power_);
   if (!serial) return {};
   SANDFORGE_TRY(serial_interrupt_, base::make_event());
   SANDFORGE_TRY_STATUS(vm_->attach_interrupt(serial_interrupt_.get(), kSerialLine));
   serial_.emplace([this](char byte) { log_.put(byte); },
-                  [this] { (void)!::eventfd_write(serial_interrupt_.get(), 1); });
+                  [this] {
+                    serve_delayed();
+                    (void)!::eventfd_write(serial_interrupt_.get(), 1);
+                  });
   port_bus_.add(kSerialPort, kSerialPorts, *serial_);
   return {};
 }
@@ -213,8 +221,9 @@ std::vector<std::uint32_t> device_lines(const std::vector<std::unique_ptr<Device
 base::Status KvmMachine::add_device(std::unique_ptr<Device> device, std::uint32_t line) {
   const auto index = static_cast<std::uint32_t>(devices_.size());
   const GuestAddress window{kDeviceWindows + index * kPage};
-  SANDFORGE_TRY(auto slot, DeviceSlot::create(ram_.memory(), std::move(device), *loop_));
-  SANDFORGE_TRY_STATUS(slot->attach(*vm_, window, line));
+  SANDFORGE_TRY(auto slot, DeviceSlot::create(ram_.memory(), std::move(device), *loop_, [this] { serve_delayed(); }));
+  std::byte* page = windows_->memory().regions().front().host + index * kPage;
+  SANDFORGE_TRY_STATUS(slot->attach(*vm_, window, line, {page, kPage}));
   memory_bus_.add(window.value, kMmioWindow, *slot);
   devices_.push_back(std::move(slot));
   return {};
@@ -258,9 +267,15 @@ base::Status KvmMachine::add_vcpus(std::uint32_t count, const BootEntry& entry) 
 base::Status KvmMachine::set_up(const Config& config, const BootEntry& entry) {
   std::uint32_t memory_slot = 0;
   for (const MemoryRegion& region : ram_.memory().regions()) {
-    SANDFORGE_TRY_STATUS(vm_->map_memory(memory_slot++, region.start, region.size, region.host));
+    SANDFORGE_TRY_STATUS(
+        vm_->map_memory(memory_slot++, region.start, {region.host, region.size}, Vm::Access::ReadWrite));
   }
   SANDFORGE_TRY(auto devices, make_devices());
+  SANDFORGE_TRY(GuestRam windows, GuestRam::create(devices.size() * kPage));
+  windows_.emplace(std::move(windows));
+  const MemoryRegion& shown = windows_->memory().regions().front();
+  SANDFORGE_TRY_STATUS(
+      vm_->map_memory(memory_slot, GuestAddress{kDeviceWindows}, {shown.host, shown.size}, Vm::Access::ReadOnly));
   const std::vector<std::uint32_t> lines = device_lines(devices);
   SANDFORGE_TRY_STATUS(add_platform(config.serial != 0, 1 + *std::max_element(lines.begin(), lines.end())));
   for (std::size_t i = 0; i < devices.size(); ++i) {
@@ -275,7 +290,8 @@ base::Status KvmMachine::set_up(const Config& config, const BootEntry& entry) {
   surroundings_.hand_over = &hand_over_;
   surroundings_.gate = gate_.get();
   surroundings_.end = [this](Ending ending, std::string detail) { end(ending, std::move(detail)); };
-  SANDFORGE_TRY_STATUS(loop_->add(hand_over_.wake_fd(), EPOLLIN, [this](std::uint32_t) { hand_over_.serve(); }));
+  SANDFORGE_TRY_STATUS(loop_->add(hand_over_.wake_fd(), EPOLLIN,
+                                  [this](std::uint32_t) { hand_over_.serve([this] { serve_delayed(); }); }));
   SANDFORGE_TRY_STATUS(loop_->add(gate_->parked_fd(), EPOLLIN, [this](std::uint32_t) { on_parked(); }));
   SANDFORGE_TRY_STATUS(control_.watch(loop_.get()));
   SANDFORGE_TRY_STATUS(loop_->add(ended_.get(), EPOLLIN, [this](std::uint32_t) { loop_->stop(); }));
@@ -334,6 +350,19 @@ void KvmMachine::vcpu_thread(std::size_t index) {
   // A thread's end takes more system calls than its life; the process ends soon.
   std::atomic<std::uint32_t> never{0};
   never.wait(0);
+}
+
+// Before anything that could show whether the writes were done: an access that came back, an interrupt. At most as many
+// as can wait at a time; guests that write faster have only themselves to confuse.
+void KvmMachine::serve_delayed() {
+  for (int i = 0; i < kDelayedBatch; ++i) {
+    std::optional<DelayedWrite> write = vm_->take_delayed();
+    if (!write) return;
+    const Bus::Target target = memory_bus_.find(write->address, write->width);
+    if (target.registers != nullptr) {
+      target.registers->write(target.offset, std::span(write->data).first(write->width));
+    }
+  }
 }
 
 // A system call on hosts with a slow clock, hence before the threads are confined.

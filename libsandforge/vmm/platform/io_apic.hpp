@@ -18,6 +18,7 @@ namespace sandforge::vmm {
 // Device loop thread only.
 class IoApic final : public Registers {
  public:
+  static constexpr std::uint32_t kWriteBytes = 0x14;  // from offset 0: the registers that can be written
   using SetRoutes = std::function<void(std::span<const MessageRoute>)>;
 
   // `pins` up to 240 (the register that tells their number has 8 bits). `set_routes` is called when a route changed.

@@ -50,6 +50,9 @@ class Device {
   virtual std::size_t queue_count() const = 0;
   // How many of them, from the first on, exist with these features; the driver sets up no others.
   virtual std::size_t queues_needed(std::uint64_t /*features*/) const { return queue_count(); }
+  // Entries that a queue may have, a power of two up to kQueueSizeMax. Drivers take as many as they may, and touch
+  // memory for each at start-up.
+  virtual std::uint16_t queue_size_max(std::size_t queue) const = 0;
   // Little-endian bytes of the configuration space; what lies beyond it reads as zero.
   virtual void read_config(std::uint32_t offset, std::span<std::byte> out) const = 0;
   virtual void write_config(std::uint32_t offset, std::span<const std::byte> in) = 0;

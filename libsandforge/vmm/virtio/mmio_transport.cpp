@@ -22,7 +22,7 @@ enum Register : std::uint32_t {
   kQueueNum = 0x038,
   kQueueReady = 0x044,
   kInterruptStatus = 0x060,
-  kInterruptAck = 0x064,
+  kInterruptAck = kMmioInterruptAck,
   kStatus = 0x070,
   kQueueDescLow = 0x080,
   kQueueDescHigh = 0x084,
@@ -39,7 +39,8 @@ enum Register : std::uint32_t {
 };
 constexpr std::uint32_t kMagic = 0x74726976;   // "virt"
 constexpr std::uint32_t kVendor = 0x46524453;  // "SDRF"
-constexpr std::uint32_t kUsedBufferBit = 1, kConfigChangeBit = 2;
+constexpr std::uint32_t kConfigShown = 0x100;  // no device of ours has more
+constexpr std::uint32_t kUsedBufferBit = kMmioUsedBuffers, kConfigChangeBit = 2;
 
 void set_low(std::uint64_t& address, std::uint32_t value) { address = (address & ~0xffffffffull) | value; }
 void set_high(std::uint64_t& address, std::uint32_t value) {
@@ -74,7 +75,7 @@ std::uint32_t MmioTransport::read_register(std::uint32_t offset) const {
     case kVendorId: return kVendor;
     case kDeviceFeatures:
       return device_features_select_ < 2 ? static_cast<std::uint32_t>(offered() >> (32 * device_features_select_)) : 0;
-    case kQueueNumMax: return selected ? kQueueSizeMax : 0;
+    case kQueueNumMax: return selected ? device_->queue_size_max(queue_select_) : 0;
     case kQueueReady: return selected && queues_[queue_select_].ready ? 1 : 0;
     case kInterruptStatus: return interrupt_status_;
     case kStatus: return status_;
@@ -87,18 +88,59 @@ std::uint32_t MmioTransport::read_register(std::uint32_t offset) const {
   }
 }
 
+void MmioTransport::show_in(std::span<std::byte> page) {
+  page_ = page;
+  for (const std::uint32_t offset : {kMagicValue, kVersion, kDeviceId, kVendorId}) show_register(offset);
+  show_registers();
+  show_config();
+}
+
+void MmioTransport::show_register(std::uint32_t offset) {
+  if (page_.empty()) return;
+  std::uint32_t value = read_register(offset);
+  if (offset == kInterruptStatus && active()) value |= kUsedBufferBit;
+  // SAFETY: inside the page and aligned; the guest reads it concurrently, hence atomic. Release: it sees, with this
+  // one, what was shown before.
+  __atomic_store_n(reinterpret_cast<std::uint32_t*>(page_.data() + offset), value, __ATOMIC_RELEASE);
+}
+
+// Those that a write to another one may change.
+void MmioTransport::show_registers() {
+  for (const std::uint32_t offset :
+       {kDeviceFeatures, kQueueNumMax, kQueueReady, kInterruptStatus, kStatus, kConfigGeneration}) {
+    show_register(offset);
+  }
+}
+
+void MmioTransport::show_config() {
+  if (page_.empty()) return;
+  std::array<std::byte, kConfigShown> config{};
+  device_->read_config(0, config);
+  for (std::uint32_t at = 0; at < kConfigShown; at += sizeof(std::uint32_t)) {
+    std::uint32_t value = 0;
+    std::memcpy(&value, config.data() + at, sizeof value);
+    // SAFETY: as above.
+    __atomic_store_n(reinterpret_cast<std::uint32_t*>(page_.data() + kConfigSpace + at), value, __ATOMIC_RELAXED);
+  }
+}
+
 void MmioTransport::write(std::uint64_t offset, std::span<const std::byte> in) {
   if (offset >= kConfigSpace) {
     if (offset < kMmioWindow) device_->write_config(static_cast<std::uint32_t>(offset - kConfigSpace), in);
+    show_config();
     return;
   }
   if (in.size() != 4 || offset % 4 != 0) return;
   std::uint32_t value = 0;
   std::memcpy(&value, in.data(), sizeof value);
   write_register(static_cast<std::uint32_t>(offset), value);
+  if (offset != kInterruptAck) return show_registers();
+  show_register(kInterruptStatus);
 }
 
 bool MmioTransport::access_at_once(std::uint64_t offset, bool write, std::span<std::byte> data) noexcept {
+  // A page is kept up to date by the loop's thread alone; and with one, both cost nothing anyway.
+  if (!page_.empty()) return false;
   std::uint32_t value = 0;
   if (offset != (write ? kInterruptAck : kInterruptStatus) || data.size() != sizeof value) return false;
   if (write) {
@@ -179,7 +221,7 @@ void MmioTransport::activate() {
   Activation activation{&memory_, {}, driver_features_, this};
   for (std::size_t i = 0; i < device_->queues_needed(driver_features_); ++i) {
     const QueueRegisters& queue = queues_[i];
-    if (!queue.ready) return fail();
+    if (!queue.ready || queue.size > device_->queue_size_max(i)) return fail();
     const QueueLayout layout{queue.size, GuestAddress{queue.descriptors}, GuestAddress{queue.available},
                              GuestAddress{queue.used}, (driver_features_ & kFeatureEventIndex) != 0};
     auto opened = Queue::open(memory_, layout);
@@ -212,6 +254,7 @@ void MmioTransport::kick(std::uint32_t queue) {
 
 void MmioTransport::queues_used() {
   interrupt_status_ |= kUsedBufferBit;
+  show_register(kInterruptStatus);  // the device may be quick: not shown as active yet
   raise_();
 }
 
@@ -222,6 +265,8 @@ void MmioTransport::kick_again(std::size_t queue) {
 void MmioTransport::config_changed() {
   ++config_generation_;
   interrupt_status_ |= kConfigChangeBit;
+  show_config();
+  show_registers();
   raise_();
 }
 

@@ -22,6 +22,15 @@ namespace sandforge::vmm {
 inline constexpr std::uint64_t kMmioWindow = 0x1000;  // bytes of address space a device takes
 inline constexpr std::size_t kQueuesMax = 4;
 inline constexpr std::uint32_t kMmioQueueNotify = 0x050;  // where an ioeventfd listens
+// And at this one, to the value that acknowledges used buffers alone: see show_in().
+inline constexpr std::uint32_t kMmioInterruptAck = 0x064, kMmioUsedBuffers = 1;
+
+struct MmioRange {
+  std::uint32_t offset, bytes;
+};
+// Registers that cannot be read and mean nothing before FEATURES_OK or QueueReady is written: the driver's features, a
+// queue's size, a queue's addresses.
+inline constexpr MmioRange kMmioWriteOnly[] = {{0x020, 8}, {0x038, 4}, {0x080, 0x28}};
 
 class MmioTransport final : public Interrupt {
  public:
@@ -34,8 +43,14 @@ class MmioTransport final : public Interrupt {
   // ignored. Device loop thread.
   void read(std::uint64_t offset, std::span<std::byte> out);
   void write(std::uint64_t offset, std::span<const std::byte> in);
-  // Any thread: a read of InterruptStatus and a write to InterruptACK, which each interrupt costs. False for all else.
+  // Any thread: a read of InterruptStatus and a write to InterruptACK, which each interrupt costs. False for all else,
+  // and once there is a page to show registers in.
   bool access_at_once(std::uint64_t offset, bool write, std::span<std::byte> data) noexcept;
+  // A page of `kMmioWindow` bytes that the guest reads the registers from: from now on it always holds what read()
+  // would answer. The transport only ever writes it. One difference: while the device is active, the page's
+  // InterruptStatus always says that buffers were used, so that nobody needs to be told of kMmioUsedBuffers in
+  // InterruptAck. A driver that looks at a queue for nothing finds it empty.
+  void show_in(std::span<std::byte> page);
   // What a write to QueueNotify does, for a kick that came over an ioeventfd.
   void kick(std::uint32_t queue);
 
@@ -57,6 +72,10 @@ class MmioTransport final : public Interrupt {
     std::uint64_t descriptors = 0, available = 0, used = 0;
   };
 
+  void show_register(std::uint32_t offset);
+  void show_registers();
+  void show_config();
+
   std::uint64_t offered() const;
   std::uint32_t read_register(std::uint32_t offset) const;
   void write_register(std::uint32_t offset, std::uint32_t value);
@@ -70,6 +89,7 @@ class MmioTransport final : public Interrupt {
   std::unique_ptr<Device> device_;
   std::function<void()> raise_;
   std::function<void(std::uint32_t)> again_;
+  std::span<std::byte> page_;
   std::uint32_t status_ = 0;
   std::atomic<std::uint32_t> interrupt_status_ = 0;  // vCPU threads read and acknowledge it themselves
   std::uint32_t config_generation_ = 0;

@@ -8,6 +8,7 @@ namespace {
 struct Layout {
   std::uint32_t size = FakeDriver::kSize, ready = 1;
   std::uint64_t descriptors = 0, available = 0, used = 0;
+  std::uint32_t times_largest = 0;  // instead of `size`, when not 0
 };
 enum class Outcome { Refused, Taken };
 
@@ -20,6 +21,7 @@ Row<Bench> row(std::uint32_t queue, const char* name, Outcome outcome, std::func
             REQUIRE(bench.driver.negotiate(*bench.transport));
             for (std::uint32_t i = 0; i < bench.queues(); ++i) bench.driver.set_up_queue(*bench.transport, i);
             bench.write(reg::kQueueSelect, queue);
+            if (layout.times_largest > 0) layout.size = layout.times_largest * bench.read(reg::kQueueNumMax);
             bench.write(reg::kQueueNum, layout.size);
             bench.write_address(reg::kQueueDescLow, layout.descriptors);
             bench.write_address(reg::kQueueDriverLow, layout.available);
@@ -50,7 +52,10 @@ void add_sizes(Rows<Bench>& rows, std::uint32_t q) {
   rows.push_back(row(q, "queue size 3 is refused", Outcome::Refused, size(3)));
   rows.push_back(row(q, "queue size 63 is refused", Outcome::Refused, size(63)));
   rows.push_back(row(q, "queue size 255 is refused", Outcome::Refused, size(255)));
-  rows.push_back(row(q, "queue size 256 is taken", Outcome::Taken, size(256)));
+  rows.push_back(row(q, "the largest queue size that the device names is taken", Outcome::Taken,
+                     [](Layout& layout) { layout.times_largest = 1; }));
+  rows.push_back(row(q, "twice the largest queue size that the device names is refused", Outcome::Refused,
+                     [](Layout& layout) { layout.times_largest = 2; }));
   rows.push_back(row(q, "queue size 257 is refused", Outcome::Refused, size(257)));
   rows.push_back(row(q, "queue size 512 is refused", Outcome::Refused, size(512)));
   rows.push_back(row(q, "queue size 32768 is refused", Outcome::Refused, size(32768)));

@@ -226,24 +226,25 @@ void add_buffers(VsockRows add) {
     REQUIRE(bench.driver.negotiate(*bench.transport));
     for (std::uint32_t queue = 0; queue < 3; ++queue) {
       bench.driver.set_up_queue(*bench.transport, queue);
-      bench.write(reg::kQueueNum, 256);
+      bench.write(reg::kQueueNum, bench.read(reg::kQueueNumMax));
     }
     bench.write(reg::kStatus, bench.read(reg::kStatus) | status::kDriverOk);
     REQUIRE_FALSE(bench.broken());
-    // 250 buffers over one piece of memory, and 250 packets in another.
+    // As many buffers as its queue has entries, over one piece of memory, and as many packets in another.
+    constexpr std::uint16_t kAll = 64;
     bench.driver.put(GuestAddress{FakeDriver::kBuffers}, make(kData));
     for (const std::uint32_t queue : {kToGuest, kFromGuest}) {
-      for (std::uint16_t i = 0; i < 250; ++i) {
+      for (std::uint16_t i = 0; i < kAll; ++i) {
         const bool in = queue == kToGuest;
         bench.driver.describe_raw(queue, i,
                                   {FakeDriver::kBuffers + (in ? 4096u : 0u), 44, in ? kWrite : std::uint16_t{0}, 0});
         bench.driver.put(bench.driver.available(queue) + (4ull + 2 * i), i);
       }
-      bench.driver.set_available(queue, 250);
+      bench.driver.set_available(queue, kAll);
     }
     bench.kick(kFromGuest);
-    CHECK(bench.driver.used_index(kFromGuest) == 250);
-    CHECK(bench.driver.used_index(kToGuest) == 250);
+    CHECK(bench.driver.used_index(kFromGuest) == kAll);
+    CHECK(bench.driver.used_index(kToGuest) == kAll);
   });
   add("an event queue full of anything is left alone", [](VsockBench& bench) {
     bench.driver.offer(kEvents, std::string(100, 'e'), 100);
