@@ -25,14 +25,15 @@ constexpr std::uint8_t kOk = 0, kIoError = 1, kUnsupported = 2;
 constexpr std::uint64_t kSector = 512;
 constexpr std::size_t kIdBytes = 20;
 constexpr std::uint32_t kSegmentsMax = kQueueSizeMax - 2;  // a chain holds a header and a status byte too
-constexpr std::uint32_t kSegmentBytesMax = 128 * 1024;     // so that no request of a driver that heeds it is too large
+// So that no request of a driver that heeds it is too large.
+constexpr std::uint32_t kSegmentBytesMax = limits::kBlockSegmentBytesMax;
 static_assert(std::uint64_t{kSegmentsMax} * kSegmentBytesMax <= limits::kBlockRequestBytesMax);
 // What a flush or a short discard, whose time nobody knows, counts against a turn.
 constexpr std::uint64_t kTurnShare = limits::kBlockTurnBytes / 16;
 // A discarded byte against one that is moved: a file system frees extents, not bytes, but there may be many.
 constexpr std::uint64_t kDiscardDiscount = 16;
-constexpr std::uint32_t kDiscardSectorsMax = (128u << 20) / kSector;  // at once
-constexpr std::uint32_t kDiscardSegmentsMax = 16;
+constexpr std::uint32_t kDiscardSectorsMax = limits::kBlockDiscardBytesMax / kSector;
+constexpr std::uint32_t kDiscardSegmentsMax = limits::kBlockDiscardRangesMax;
 // Fewer than of discards: where the file system can make no holes, they are written.
 constexpr std::uint32_t kZeroesSectorsMax = limits::kBlockRequestBytesMax / kSector;
 constexpr std::uint32_t kZeroesSegmentsMax = 1;

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/limits.hpp"
 #include "vmm/devices/config_space.hpp"
 #include "vmm/devices/transfer.hpp"
 
@@ -23,11 +24,11 @@ constexpr std::size_t kToGuest = 0, kFromGuest = 1;
 
 // Linux fills the whole receive queue with buffers of 4 KiB when it starts: a quarter of a MiB, not one.
 constexpr std::uint16_t kReceiveEntries = 64;
-constexpr std::uint32_t kWindow = 1024 * 1024;  // bytes that the guest may have under way, a stream
-constexpr std::size_t kStreamsMax = 16;
-constexpr std::size_t kControlMax = 64;
-constexpr std::uint32_t kPayloadMax = 64 * 1024;  // of one packet (what Linux sends at most)
-constexpr int kTurn = 256;                        // packets before the other devices get their turn
+constexpr std::uint32_t kWindow = limits::kVsockWindow;
+constexpr std::size_t kStreamsMax = limits::kVsockStreamsMax;
+constexpr std::size_t kControlMax = limits::kVsockAnswersMax;
+constexpr std::uint32_t kPayloadMax = limits::kVsockPayloadMax;
+constexpr int kTurn = limits::kVsockTurnPackets;
 
 struct [[gnu::packed]] Config {
   std::uint64_t guest_cid;

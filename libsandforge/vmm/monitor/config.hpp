@@ -38,8 +38,8 @@ inline constexpr std::uint32_t kAgentSourcePorts = 1024;
 
 inline constexpr std::uint32_t kConfigMagic = 0x314d5653;  // "SVM1"
 inline constexpr std::uint16_t kConfigVersion = 2;
-inline constexpr std::size_t kConfigCommandLineMax = 2047;
-inline constexpr std::size_t kConfigBytesMax = 4096;
+inline constexpr std::size_t kConfigCommandLineMax = limits::kKernelCommandLineMax;
+inline constexpr std::size_t kConfigBytesMax = limits::kMonitorConfigBytesMax;
 
 // All integers little-endian, in this order, no padding; texts are a u32 length and their bytes.
 struct Config {

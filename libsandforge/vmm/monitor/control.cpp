@@ -6,11 +6,10 @@
 
 #include <array>
 
+#include "base/limits.hpp"
+
 namespace sandforge::vmm {
 namespace {
-
-// Of one connection before the devices get their turn.
-constexpr int kRequestsATurn = 16;
 
 // By sendmsg and recvmsg, which the device loop may call anyway.
 bool send_packet(int fd, std::string_view packet) {
@@ -87,7 +86,7 @@ void Control::on_listener() {
 
 void Control::on_connection(base::UniqueFd& connection) {
   std::array<char, kControlRequestBytes + 1> buffer;
-  for (int i = 0; i < kRequestsATurn && connection; ++i) {
+  for (int i = 0; i < limits::kControlRequestsTurn && connection; ++i) {
     iovec part{buffer.data(), buffer.size()};
     msghdr message{};
     message.msg_iov = &part;

@@ -6,6 +6,8 @@
 #include <string>
 #include <string_view>
 
+#include "base/limits.hpp"
+
 namespace sandforge::vmm {
 
 // Device loop thread only. `fd` is borrowed and non-blocking: what its reader does not take is lost.
@@ -19,7 +21,7 @@ class LogSink {
   void flush();
 
  private:
-  static constexpr std::size_t kLineMax = 512;
+  static constexpr std::size_t kLineMax = limits::kGuestLogLineMax;
 
   int fd_;
   std::size_t left_;

@@ -18,7 +18,6 @@ struct Descriptor {
 static_assert(sizeof(Descriptor) == 16);
 constexpr std::uint16_t kNext = 1, kWrite = 2, kIndirect = 4;
 constexpr std::uint16_t kNoInterrupt = 1;  // available.flags
-constexpr std::uint64_t kChainBytesMax = std::uint64_t{1} << 32;
 
 struct UsedElement {
   std::uint32_t id;
@@ -68,7 +67,7 @@ base::Result<Chain> Queue::walk(std::uint16_t head) const {
     const GuestAddress address{descriptor.address};
     if (!memory_->contains(address, descriptor.length)) return broken("a buffer lies outside guest memory");
     bytes += descriptor.length;
-    if (bytes > kChainBytesMax) return broken("a chain holds more than 4 GiB");
+    if (bytes > limits::kChainBytesMax) return broken("a chain holds more than 4 GiB");
     if ((descriptor.flags & kWrite) != 0) {
       chain.writable.push_back({address, descriptor.length});
     } else {

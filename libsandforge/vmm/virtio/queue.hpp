@@ -7,12 +7,13 @@
 #include <optional>
 #include <vector>
 
+#include "base/limits.hpp"
 #include "base/result.hpp"
 #include "vmm/memory/guest_memory.hpp"
 
 namespace sandforge::vmm {
 
-inline constexpr std::uint16_t kQueueSizeMax = 256;
+inline constexpr std::uint16_t kQueueSizeMax = limits::kVirtqueueSizeMax;
 
 // One buffer of a chain, already checked to lie in guest memory.
 struct Buffer {

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/limits.hpp"
 #include "vmm/arch/x86_64/layout.hpp"
 
 namespace sandforge::vmm {
@@ -16,8 +17,9 @@ namespace {
 // SPEC: Xen public/elfnote.h: "Physical entry point into the kernel, 32-bit, paging off", the PVH entry.
 constexpr std::uint32_t kNotePhysicalEntry = 18;
 constexpr std::string_view kNoteOwner("Xen\0", 4);
-constexpr std::size_t kHeadersMax = 64, kSegmentsMax = 16, kSectionsMax = 256;
-constexpr std::uint64_t kNotesMax = 64 * 1024;
+constexpr std::size_t kHeadersMax = limits::kKernelHeadersMax, kSegmentsMax = limits::kKernelSegmentsMax,
+                      kSectionsMax = limits::kKernelSectionsMax;
+constexpr std::uint64_t kNotesMax = limits::kKernelNotesMax;
 
 base::Error bad(const std::string& what) {
   return base::make_error(base::Code::InvalidArgument, "bad_kernel", "the guest kernel is unusable: " + what,
