@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import struct
+import subprocess
 import sys
 import tempfile
 import threading
@@ -65,7 +66,10 @@ class BootTest(MonitorTest):
     def boot(self, script: str, **options: object) -> tuple[int, str]:
         launch.make_initrd(self.initrd, script, self.paths["modules"])
         monitor = self.start(**options)
-        status = monitor.wait(300)
+        try:
+            status = monitor.wait(300)
+        except subprocess.TimeoutExpired:
+            self.fail("the guest is not through:\n" + "\n".join(monitor.lines[-40:]))
         log = "\n".join(monitor.lines)
         self.assertNotRegex(log, r"WARNING|BUG:|Oops|Call Trace", "the guest's kernel complained")
         return status, log
