@@ -46,7 +46,10 @@ class FakeGuest::Loop {
       bool again = false;
       if (agent_ && owner_.script_ != Script::Silent) again = agent_->advance();
       if (guest_.crashed) return "the fake guest crashed at its first command, as its id asks";
+      const bool was_full = agent_ && agent_->out().size() >= limits::kSessionSendMax;
       write_out();
+      // Streams that stopped for want of room go on: the host may have nothing to say that would wake this thread.
+      again = again || (was_full && agent_ && agent_->out().size() < limits::kSessionSendMax);
       if (guest_.powered_off && (!agent_ || agent_->out().empty())) return "the fake guest powered off";
       wait(again);
     }
