@@ -53,8 +53,13 @@ static int stream(sandforge_sandbox* sandbox, long mib) {
       return fail("read", error);
     total += count;
   }
+  sandforge_exec_result* result = NULL;
+  if (sandforge_process_wait(process, -1, &result, &error) != SANDFORGE_OK) return fail("wait", error);
+  const int good = total == (unsigned long long)mib << 20;
+  if (!good) fprintf(stderr, "stream: %llu bytes came, then it ended: %s\n", total, result->reason);
+  sandforge_exec_result_free(result);
   sandforge_process_free(process);
-  return total == (unsigned long long)mib << 20 ? 0 : 1;
+  return good ? 0 : 1;
 }
 
 int main(int argc, char** argv) {
