@@ -35,7 +35,7 @@ std::string kernel_command_line(const KernelBootFacts& facts) {
   // information of all of itself (60 M instructions). With cubic goes its congestion control; what is then left, reno,
   // has a link to the host alone to control, which loses nothing.
   // tracer_init_tracefs and trace_eval_init describe each of the kernel's 2,000 trace points in a file system of its
-  // own: 190 M instructions and 17 MiB. The agent mounts no tracefs; see doc/decisions/0004-no-trace-files.md.
+  // own: 190 M instructions and 17 MiB. The agent mounts no tracefs; see doc/decisions/0005-no-trace-files.md.
   // crypto_kdf108_init and blake2s_mod_init are self-tests, which cryptomgr.notests does not reach. nvme_core_init
   // makes queues and threads for disks on PCI.
   add("initcall_blacklist=kfunc_init,bpf_prog_test_run_init,bpf_tcp_ca_kfunc_init,cubictcp_register,"
