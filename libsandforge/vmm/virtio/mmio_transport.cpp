@@ -90,7 +90,10 @@ std::uint32_t MmioTransport::read_register(std::uint32_t offset) const {
 
 void MmioTransport::show_in(std::span<std::byte> page) {
   page_ = page;
-  for (const std::uint32_t offset : {kMagicValue, kVersion, kDeviceId, kVendorId}) show_register(offset);
+  for (const std::uint32_t offset :
+       {kMagicValue, kVersion, kDeviceId, kVendorId, kShmLengthLow, kShmLengthHigh, kShmBaseLow, kShmBaseHigh}) {
+    show_register(offset);
+  }
   show_registers();
   show_config();
 }
