@@ -44,6 +44,39 @@ class Batch {
  private:
   bool on_ = false;
 };
+
+constexpr std::uint32_t kReservedEnd = 1024, kReservedStart = 512;
+
+// The next one below `last` that is free, round and round. The host takes nobody else for the agent: a task without
+// CAP_NET_BIND_SERVICE cannot have such a port. Never the same one twice in a row: what the host still says of the
+// connection before would be taken for a refusal of the new one.
+base::Status take_reserved_port(int fd, std::uint32_t last) {
+  sockaddr_vm address{};
+  address.svm_family = AF_VSOCK;
+  address.svm_cid = VMADDR_CID_ANY;
+  for (std::uint32_t tries = kReservedStart; tries < kReservedEnd; ++tries) {
+    last = last > kReservedStart && last <= kReservedEnd ? last - 1 : kReservedEnd - 1;
+    address.svm_port = last;
+    if (::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0) return {};
+    if (errno != EADDRINUSE) break;
+  }
+  return base::os_error("bind(AF_VSOCK)");
+}
+
+std::uint32_t own_port(int fd) {
+  sockaddr_vm address{};
+  socklen_t size = sizeof address;
+  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) return kReservedEnd;
+  return address.svm_port;
+}
+
+// How much may be under way to the host is limited by this socket's own buffer too, not by the host's window alone:
+// "vsock/virtio: cap TX credit to local buffer size" of Linux. Without it all works, with more packets about room.
+void want_room(int fd) {
+  constexpr std::uint64_t kBuffer = 1 * limits::kMiB;
+  (void)::setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_BUFFER_MAX_SIZE, &kBuffer, sizeof kBuffer);
+  (void)::setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_BUFFER_SIZE, &kBuffer, sizeof kBuffer);
+}
 }  // namespace
 
 Channel::~Channel() {
@@ -62,6 +95,7 @@ base::Status Channel::start(Kind kind, base::UniqueFd fd, std::uint32_t port) {
     return loop_.add(listener_.get(), EPOLLIN, [this](std::uint32_t) { accept_connection(); });
   }
   fd_ = std::move(fd);
+  if (kind == Kind::Dialer) source_port_ = own_port(fd_.get());
   SANDFORGE_TRY_STATUS(watch());
   pump();
   return {};
@@ -92,10 +126,11 @@ bool Channel::dialled() {
 }
 
 void Channel::dial() {
-  auto fd = dial_vsock(port_);
+  auto fd = dial_vsock(port_, source_port_);
   ended_ = !fd;
   if (ended_) return;
   fd_ = std::move(fd).value();
+  source_port_ = own_port(fd_.get());
   ended_ = !watch();
 }
 
@@ -263,31 +298,7 @@ void Channel::flush_blocking(int timeout_ms) {
   }
 }
 
-namespace {
-
-// The host takes nobody else for the agent: a task without CAP_NET_BIND_SERVICE cannot have such a port.
-base::Status take_reserved_port(int fd) {
-  constexpr std::uint32_t kHighest = 1023, kLowest = 512;
-  sockaddr_vm address{};
-  address.svm_family = AF_VSOCK;
-  address.svm_cid = VMADDR_CID_ANY;
-  for (address.svm_port = kHighest; address.svm_port >= kLowest; --address.svm_port) {
-    if (::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0) return {};
-    if (errno != EADDRINUSE) break;
-  }
-  return base::os_error("bind(AF_VSOCK)");
-}
-
-// How much may be under way to the host is limited by this socket's own buffer too, not by the host's window alone:
-// "vsock/virtio: cap TX credit to local buffer size" of Linux. Without it all works, with more packets about room.
-void want_room(int fd) {
-  constexpr std::uint64_t kBuffer = 1 * limits::kMiB;
-  (void)::setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_BUFFER_MAX_SIZE, &kBuffer, sizeof kBuffer);
-  (void)::setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_BUFFER_SIZE, &kBuffer, sizeof kBuffer);
-}
-}  // namespace
-
-base::Result<base::UniqueFd> dial_vsock(std::uint32_t port) {
+base::Result<base::UniqueFd> dial_vsock(std::uint32_t port, std::uint32_t last_source) {
   base::UniqueFd fd(::socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd) return base::os_error("socket(AF_VSOCK)");
   // The host's end answers when somebody there wants to talk, however long that takes.
@@ -295,7 +306,7 @@ base::Result<base::UniqueFd> dial_vsock(std::uint32_t port) {
   if (::setsockopt(fd.get(), AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &kPatience, sizeof kPatience) != 0) {
     return base::os_error("SO_VM_SOCKETS_CONNECT_TIMEOUT");
   }
-  SANDFORGE_TRY_STATUS(take_reserved_port(fd.get()));
+  SANDFORGE_TRY_STATUS(take_reserved_port(fd.get(), last_source));
   want_room(fd.get());
   sockaddr_vm address{};
   address.svm_family = AF_VSOCK;

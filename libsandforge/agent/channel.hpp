@@ -90,6 +90,7 @@ class Channel {
   ChannelEvents& events_;
   Kind kind_ = Kind::Given;
   std::uint32_t port_ = 0;
+  std::uint32_t source_port_ = 0;  // of a Dialer's last connection
   base::UniqueFd listener_;
   base::UniqueFd fd_;
   bool up_ = false;
@@ -110,6 +111,7 @@ base::Result<base::UniqueFd> open_virtio_port(int uevents, std::string_view name
 // A vsock listener for the host's connections.
 base::Result<base::UniqueFd> listen_vsock(std::uint32_t port);
 // A non-blocking socket on its way to the host's port; writable once the host has answered, which may take it a week.
-base::Result<base::UniqueFd> dial_vsock(std::uint32_t port);
+// It comes from a reserved port, another one than `last_source`.
+base::Result<base::UniqueFd> dial_vsock(std::uint32_t port, std::uint32_t last_source = 0);
 
 }  // namespace sandforge::agent
