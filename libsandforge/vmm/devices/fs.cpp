@@ -193,22 +193,27 @@ base::Status Fs::receive() {
   return {};
 }
 
+// How many bytes came; 0: none for now, or the server is lost.
+base::Result<std::uint64_t> Fs::receive_into(std::vector<iovec> parts) {
+  msghdr message{};
+  message.msg_iov = parts.data();
+  message.msg_iovlen = parts.size();
+  ssize_t n = 0;
+  do {
+    n = ::recvmsg(options_.server.get(), &message, MSG_DONTWAIT);
+  } while (n < 0 && errno == EINTR);
+  if (n > 0) return static_cast<std::uint64_t>(n);
+  if (n == 0 || errno != EAGAIN) SANDFORGE_TRY_STATUS(lose_server());
+  return std::uint64_t{0};
+}
+
 // False: not all of it is there yet, or the server is lost.
 base::Result<bool> Fs::receive_head() {
   while (incoming_.head_bytes < kAnswerHead) {
     const std::span<std::byte> rest = std::span(incoming_.head).subspan(incoming_.head_bytes);
-    iovec part{rest.data(), rest.size()};
-    msghdr message{};
-    message.msg_iov = &part;
-    message.msg_iovlen = 1;
-    const ssize_t n = ::recvmsg(options_.server.get(), &message, MSG_DONTWAIT);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0 && errno == EAGAIN) return false;
-    if (n <= 0) {
-      SANDFORGE_TRY_STATUS(lose_server());
-      return false;
-    }
-    incoming_.head_bytes += static_cast<std::size_t>(n);
+    SANDFORGE_TRY(const std::uint64_t count, receive_into({{rest.data(), rest.size()}}));
+    if (count == 0) return false;
+    incoming_.head_bytes += count;
     if (incoming_.head_bytes < kAnswerHead) continue;
     fuse_out_header head;
     std::memcpy(&head, incoming_.head.data(), sizeof head);
@@ -237,17 +242,9 @@ base::Result<bool> Fs::receive_body() {
       parts = io_ranges(*active_->memory, into, kAnswerHead + incoming_.received,
                         incoming_.request->chain.writable_bytes() - end);
     }
-    msghdr message{};
-    message.msg_iov = parts.data();
-    message.msg_iovlen = parts.size();
-    const ssize_t n = ::recvmsg(options_.server.get(), &message, MSG_DONTWAIT);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0 && errno == EAGAIN) return false;
-    if (n <= 0) {
-      SANDFORGE_TRY_STATUS(lose_server());
-      return false;
-    }
-    incoming_.received += static_cast<std::uint64_t>(n);
+    SANDFORGE_TRY(const std::uint64_t count, receive_into(std::move(parts)));
+    if (count == 0) return false;
+    incoming_.received += count;
   }
   return true;
 }

@@ -75,6 +75,7 @@ class Fs final : public Device {
   base::Status sent();
   base::Status send();
   base::Status receive();
+  base::Result<std::uint64_t> receive_into(std::vector<iovec> parts);
   base::Result<bool> receive_head();
   base::Result<bool> receive_body();
   base::Status finish(const Request& request, std::uint32_t written);
