@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fsd/process/seccomp.hpp"
+#include "jail/killed.hpp"
 
 #include <doctest/doctest.h>
+
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -18,19 +20,10 @@ using Check = jail::SyscallRule::Check;
 
 namespace {
 
-// Whether a thread of this role is killed for the call; what the call answers otherwise does not matter.
+// Whether a thread of this role is killed for the call.
 bool killed(ThreadRole role, long number, long second = -1, long third = -1, long fourth = -1) {
-  const pid_t child = ::fork();
-  if (child == 0) {
-    if (!jail::confine_thread(fsd::syscall_rules(role))) ::syscall(SYS_exit_group, 2);
-    ::syscall(number, -1, second, third, fourth, -1, -1);
-    ::syscall(SYS_exit_group, 0);
-  }
-  int status = 0;
-  REQUIRE(::waitpid(child, &status, 0) == child);
-  const bool confined = !WIFEXITED(status) || WEXITSTATUS(status) != 2;
-  CHECK(confined);
-  return WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS;
+  return jail::test::killed([role] { return jail::confine_thread(fsd::syscall_rules(role)); }, number,
+                            {-1, second, third, fourth});
 }
 
 }  // namespace

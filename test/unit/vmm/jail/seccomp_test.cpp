@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <doctest/doctest.h>
+
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -8,6 +9,7 @@
 #include <algorithm>
 #include <csignal>
 
+#include "jail/killed.hpp"
 #include "vmm/hypervisor/hypervisor.hpp"
 #include "vmm/jail/seccomp.hpp"
 
@@ -16,19 +18,9 @@ using vmm::ThreadRole;
 
 namespace {
 
-// Whether a thread of this role is killed for the call; what the call answers otherwise does not matter.
+// Whether a thread of this role is killed for the call.
 bool killed(ThreadRole role, long number, long second = -1, long third = -1, long fourth = -1) {
-  const pid_t child = ::fork();
-  if (child == 0) {
-    if (!vmm::confine_thread(role)) ::syscall(SYS_exit_group, 2);
-    ::syscall(number, -1, second, third, fourth, -1, -1);
-    ::syscall(SYS_exit_group, 0);
-  }
-  int status = 0;
-  REQUIRE(::waitpid(child, &status, 0) == child);
-  const bool confined = !WIFEXITED(status) || WEXITSTATUS(status) != 2;
-  CHECK(confined);
-  return WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS;
+  return jail::test::killed([role] { return vmm::confine_thread(role); }, number, {-1, second, third, fourth});
 }
 
 }  // namespace
