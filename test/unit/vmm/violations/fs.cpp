@@ -7,7 +7,7 @@ namespace sandforge::vmm::test {
 namespace {
 
 constexpr std::uint64_t kFree = FakeDriver::kBuffers;
-constexpr std::uint32_t kHead = sizeof(fuse_in_header), kAnswer = sizeof(fuse_out_header);
+constexpr std::uint32_t kHead = sizeof(fuse_in_header);
 
 // A request whose envelope lies: the device needs a reset, and the server hears nothing of it.
 Row<FsBench> envelope(std::string name, std::string request, std::uint32_t writable, std::uint32_t queue) {
