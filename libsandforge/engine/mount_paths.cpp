@@ -61,11 +61,6 @@ base::Status check_mounts(std::vector<Mount>& mounts) {
     if (!target) return std::move(target.error()).context(fmt::format("spec: mounts[{}].guest_path", i));
     mounts[i].guest_path = std::move(target).value();
     for (std::size_t j = 0; j < i; ++j) {
-      if (mounts[i].host_path == mounts[j].host_path) {
-        return invalid(fmt::format("spec: mounts[{}].host_path: \"{}\" is mounted already, at \"{}\"", i,
-                                   printable(mounts[i].host_path), printable(mounts[j].guest_path)),
-                       "use the one mount, or link to it inside the guest");
-      }
       if (!policy::is_within(mounts[i].guest_path, mounts[j].guest_path) &&
           !policy::is_within(mounts[j].guest_path, mounts[i].guest_path)) {
         continue;

@@ -15,9 +15,9 @@ namespace sandforge::engine {
 // "." components and without a slash at the end. Errors: invalid_argument "invalid_spec".
 base::Result<std::string> check_mount_target(std::string_view guest_path);
 
-// All mounts of a sandbox: not too many, every host path has its form and comes once, every guest path is as above and
-// none is or contains another.
-// Makes the guest paths what check_mount_target answers. Errors: invalid_argument "invalid_spec" naming the mount.
+// All mounts of a sandbox: not too many, every host path has its form, every guest path is as above and none is or
+// contains another. Makes the guest paths what check_mount_target answers. Errors: invalid_argument "invalid_spec"
+// naming the mount.
 base::Status check_mounts(std::vector<Mount>& mounts);
 
 }  // namespace sandforge::engine

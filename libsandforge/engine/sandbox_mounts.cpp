@@ -21,6 +21,14 @@ base::Error no_mounts() {
                           "use a backend that runs a virtual machine");
 }
 
+// As it is written: the policy, which looks at the directories themselves, sees only those of a spec together.
+base::Error mounted_twice(const Mount& other) {
+  return base::make_error(Code::InvalidArgument, "invalid_spec",
+                          fmt::format("mount: host_path \"{}\" is mounted already, at \"{}\"",
+                                      printable(other.host_path), printable(other.guest_path)),
+                          "use the one mount, or link to it inside the guest");
+}
+
 }  // namespace
 
 std::vector<MountInfo> Sandbox::mounts() const {
@@ -84,7 +92,10 @@ base::Status Sandbox::attach_mount(Mount given) {
   SANDFORGE_TRY_STATUS(core_->may_block());
   const std::lock_guard one_at_a_time(mounting_);
   std::vector<Mount> all;
-  for (const MountInfo& other : mounts()) all.push_back(other.mount);
+  for (const MountInfo& other : mounts()) {
+    if (other.mount.host_path == given.host_path) return mounted_twice(other.mount);
+    all.push_back(other.mount);
+  }
   all.push_back(std::move(given));
   SANDFORGE_TRY_STATUS(check_mounts(all));
   const policy::Verdict count = policy::evaluate_mount_count(core_->policy(), all.size());

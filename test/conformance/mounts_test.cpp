@@ -305,6 +305,7 @@ TEST_CASE("what cannot be mounted is refused with its reason and a remedy") {
     CHECK_FALSE(failure.reason().empty());
     CHECK_FALSE(failure.remedy().empty());
   }
+  CHECK(mount(guest.get(), other.text(), "/elsewhere", failure) == SANDFORGE_INVALID_ARGUMENT);
   for (const char* overlap : {"/taken/here", "/taken/here/below", "/taken"}) {
     CAPTURE(overlap);
     CHECK(mount(guest.get(), host.text(), overlap, failure) != SANDFORGE_OK);
