@@ -191,6 +191,7 @@ def suites(full: bool) -> list[Suite]:
     for example in ("quickstart-c", "quickstart-cpp", "exec", "files", "streaming", "streaming-c"):
         table.append(Suite(f"example-{example}", [str(BUILD / "examples" / example)], 120, env=own_state))
     if full:
+        table.append(Suite("kvm-vcpus", [python, "test/kvm/run.py", "vcpus", str(BUILD)], 600, "unittest"))
         table.append(Suite("fsd-race", [str(BUILD / "test/unit/unit-tests"), "-tc=whatever is renamed between*"], 1800,
                            "doctest", {"SANDFORGE_FSD_ROUNDS": "1000000"}))
         # The kernel of our own, in a store of its own: built, then everything that the stock one passes.

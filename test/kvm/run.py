@@ -6,6 +6,7 @@
     run.py boots BUILD [N] [BACKEND]   N sandboxes (10) on linux-kvm, or on linux-qemu with KVM (counted)
     run.py hostile BUILD       guests that attack the monitor (unittest)
     run.py jail BUILD          running monitors seen from outside, through a daemon (unittest)
+    run.py vcpus BUILD         one boot with 32 vCPUs (unittest)
     run.py workers BUILD       control, adoption and endings of workers (doctest)
 
 The image "default" is looked for in SANDFORGE_IMAGE_DIR, else where an engine of this user would. Exit status 77 where
@@ -24,7 +25,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lab"))
 import lab  # noqa: E402
 
-SUITES = ("boot", "boots", "conformance", "hostile", "jail", "workers")
+SUITES = ("boot", "boots", "conformance", "hostile", "jail", "vcpus", "workers")
 ROOT = Path(__file__).resolve().parents[2]
 # What the lab's guest sees of this machine is everything but these, which it has for itself.
 HIDDEN = ("/tmp", "/run", "/dev", "/proc", "/sys")
@@ -48,12 +49,12 @@ def stage(folder: Path, build: Path, suite: str) -> Path:
     programs = folder / "programs"
     programs.mkdir()
     names = ["libsandforge/vmm/sandforge-vmm"]
-    if suite not in ("boot", "hostile"):  # these two need the monitor alone
+    if suite not in ("boot", "hostile", "vcpus"):  # these need the monitor alone
         names += ["libsandforge/agent/sandforge-agent", "libsandforge/fsd/sandforge-fsd", "sandforged/sandforged",
                   "test/conformance/sandforge-conformance", "test/kvm/kvm-workers", "test/perf/driver"]
     for name in names:
         shutil.copy(build / name, programs)
-    if suite == "boot":
+    if suite in ("boot", "vcpus"):
         line = subprocess.run([build / "test/perf/command_line"], check=True, capture_output=True, text=True).stdout
         (programs / "command_line.txt").write_text(line)
     for library in (build / "libsandforge").glob("libsandforge.so.0*"):
@@ -64,7 +65,7 @@ def stage(folder: Path, build: Path, suite: str) -> Path:
 
 def command(suite: str, programs: Path, images: Path, tests: Path) -> list[str]:
     python = ["/usr/bin/python3", str(tests / f"{suite}_test.py")]
-    if suite == "boot":
+    if suite in ("boot", "vcpus"):
         return [*python, str(programs / "sandforge-vmm"), str(images)]
     if suite == "hostile":
         return ["/usr/bin/python3", str(tests / "hostile/hostile_test.py"), str(programs / "sandforge-vmm")]
@@ -117,7 +118,7 @@ def main() -> int:
         job = command(suite, programs, images, tests)
         if suite == "boots":  # QEMU has a user id of its own, and the /dev/kvm of the guest is open to root alone
             job = ["/bin/sh", "-c", 'chmod 666 /dev/kvm && exec "$@"', "sh", *job]
-        return lab.run_job(job, timeout=3000, cwd=folder)
+        return lab.run_job(job, smp=1 if suite == "vcpus" else 2, timeout=3000, cwd=folder)
 
 
 if __name__ == "__main__":
