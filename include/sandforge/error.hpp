@@ -81,6 +81,8 @@ class Call {
   ~Call() { sandforge_error_free(error_); }
 
   sandforge_error** slot() noexcept { return &error_; }
+  // The machine word of the error that was stored, "" without one.
+  std::string_view reason() const noexcept { return error_ == nullptr ? "" : sandforge_error_reason(error_); }
   // Throws the subclass of `code` unless it is SANDFORGE_OK.
   void check(sandforge_code code) const {
     if (code != SANDFORGE_OK) raise(code);

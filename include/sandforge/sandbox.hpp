@@ -151,14 +151,9 @@ class Sandbox {
   bool wait(std::chrono::milliseconds timeout = kForever) {
     detail::Call call;
     const sandforge_code code = sandforge_sandbox_wait(sandbox_.get(), timeout.count(), call.slot());
-    if (code != SANDFORGE_TIMED_OUT) {
-      call.check(code);
-      return true;
-    }
-    if (!is_over()) return false;
-    // It ended with timed_out itself, or right after "not yet": only now does the answer tell which.
-    detail::Call again;
-    again.check(sandforge_sandbox_wait(sandbox_.get(), 0, again.slot()));
+    // A create may itself have failed by a time-out: its word is another.
+    if (code == SANDFORGE_TIMED_OUT && call.reason() == "not_yet") return false;
+    call.check(code);
     return true;
   }
 
@@ -235,10 +230,6 @@ class Sandbox {
 
  private:
   explicit Sandbox(sandforge_sandbox* sandbox) noexcept : sandbox_(sandbox) {}
-  bool is_over() const {
-    const State state = info().state;
-    return state == State::Error || state == State::Destroying || state == State::Destroyed;
-  }
 
   detail::Owned<sandforge_sandbox, sandforge_sandbox_free> sandbox_;
 };
