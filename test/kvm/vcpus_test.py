@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A guest with as many vCPUs as there can be.
 
-vcpus_test.py MONITOR IMAGES, on a machine with /dev/kvm; run.py finds one. In the lab it has one CPU: with two, the
-emulated nested virtualisation of QEMU 7.2 mixes up the state of CPUs now and then when so many vCPUs share them, and
-guests, even the lab's own kernel, end in faults (4 boots of 16, by any version of the monitor; none of 6 on one CPU).
+vcpus_test.py MONITOR IMAGES, on a machine with /dev/kvm; run.py finds one.
 """
 
 from __future__ import annotations
