@@ -79,18 +79,10 @@ base::Status Fs::settle() {
 // ---- to the server --------------------------------------------------------------------------------------------------
 
 base::Status Fs::take(std::size_t index) {
-  Queue& queue = active_->queues[index];
-  bool asked = false;
   for (std::uint32_t turns = 0; turns < kQueueSizeMax; ++turns) {
     if (outgoing_ || padding_ > 0) return {};  // goes on when the server has taken that
-    SANDFORGE_TRY(std::optional<Chain> chain, queue.pop());
-    if (!chain) {
-      if (asked) return {};
-      SANDFORGE_TRY_STATUS(queue.want_kicks());
-      asked = true;  // and look once more: one may have come in between
-      continue;
-    }
-    asked = false;
+    SANDFORGE_TRY(std::optional<Chain> chain, active_->queues[index].pop_or_ask());
+    if (!chain) return {};
     SANDFORGE_TRY_STATUS(begin(std::move(*chain), index));
   }
   active_->interrupt->kick_again(index);

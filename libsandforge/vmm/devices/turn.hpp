@@ -22,17 +22,11 @@ template <typename Serve>
 base::Status take_turn(Activation& active, std::size_t index, std::uint64_t budget, Serve serve) {
   Queue& queue = active.queues[index];
   std::uint64_t cost = 0;
-  bool asked = false, emptied = false;
-  for (std::uint32_t turns = 0; turns < kQueueSizeMax && cost < budget && !emptied; ++turns) {
-    SANDFORGE_TRY(const std::optional<Chain> chain, queue.pop());
-    if (!chain) {
-      emptied = asked;
-      // Once more after asking for kicks: a request may have come in between.
-      if (!asked) SANDFORGE_TRY_STATUS(queue.want_kicks());
-      asked = true;
-      continue;
-    }
-    asked = false;
+  bool emptied = false;
+  for (std::uint32_t turns = 0; turns < kQueueSizeMax && cost < budget; ++turns) {
+    SANDFORGE_TRY(const std::optional<Chain> chain, queue.pop_or_ask());
+    emptied = !chain;
+    if (emptied) break;
     SANDFORGE_TRY(const Served served, serve(*chain));
     SANDFORGE_TRY_STATUS(queue.push(chain->head, served.written));
     cost += served.cost;

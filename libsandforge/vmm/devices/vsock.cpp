@@ -107,20 +107,13 @@ base::Status Vsock::tell_driver() {
 base::Status Vsock::from_guest() {
   Queue& queue = active_->queues[kFromGuest];
   held_back_ = false;
-  bool asked = false;
   for (int served = 0; served < kTurn; ++served) {
     if (control_.size() >= kControlMax) {
       held_back_ = true;  // the guest must first make room for our answers
       return {};
     }
-    SANDFORGE_TRY(const std::optional<Chain> chain, queue.pop());
-    if (!chain) {
-      if (asked) return {};
-      SANDFORGE_TRY_STATUS(queue.want_kicks());
-      asked = true;  // and look once more: one may have come in between
-      continue;
-    }
-    asked = false;
+    SANDFORGE_TRY(const std::optional<Chain> chain, queue.pop_or_ask());
+    if (!chain) return {};
     SANDFORGE_TRY_STATUS(take(*chain));
     SANDFORGE_TRY_STATUS(queue.push(chain->head, 0));
     taken_descriptors_ += chain->readable.size() + chain->writable.size();
@@ -260,15 +253,10 @@ void Vsock::tell(std::uint32_t guest_port, std::uint16_t operation, std::uint32_
 // Puts a buffer of the guest into buffer_; false when it has none.
 base::Result<bool> Vsock::next_buffer() {
   if (buffer_) return true;
-  Queue& queue = active_->queues[kToGuest];
-  for (const bool asked : {false, true}) {
-    SANDFORGE_TRY(buffer_, queue.pop());
-    if (buffer_ && buffer_->writable_bytes() < sizeof(Header)) return broken("a buffer smaller than a header");
-    if (buffer_) return true;
-    if (!asked) SANDFORGE_TRY_STATUS(queue.want_kicks());
-  }
-  out_of_buffers_ = true;
-  return false;
+  SANDFORGE_TRY(buffer_, active_->queues[kToGuest].pop_or_ask());
+  if (buffer_ && buffer_->writable_bytes() < sizeof(Header)) return broken("a buffer smaller than a header");
+  if (!buffer_) out_of_buffers_ = true;
+  return buffer_.has_value();
 }
 
 // Completes buffer_: the header now, `payload` bytes lie behind it already.

@@ -93,6 +93,13 @@ base::Result<std::optional<Chain>> Queue::pop() {
   return std::optional<Chain>(std::move(chain));
 }
 
+base::Result<std::optional<Chain>> Queue::pop_or_ask() {
+  SANDFORGE_TRY(std::optional<Chain> chain, pop());
+  if (chain) return chain;
+  SANDFORGE_TRY_STATUS(want_kicks());
+  return pop();  // one may have come in between
+}
+
 base::Status Queue::push(std::uint16_t head, std::uint32_t written) {
   const UsedElement element{head, written};
   const std::uint64_t slot = next_used_ % layout_.size;

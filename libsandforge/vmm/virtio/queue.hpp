@@ -48,11 +48,13 @@ class Queue {
   // the queue holds, a descriptor number out of range, a chain longer than the queue (a loop), a writable buffer before
   // a readable one, an indirect descriptor (never offered), a buffer outside guest memory, more than 4 GiB in all.
   base::Result<std::optional<Chain>> pop();
+  // The same; when there was nothing, the driver kicks for its next request.
+  base::Result<std::optional<Chain>> pop_or_ask();
   // Gives a request back; `written` bytes were put into its writable buffers.
   base::Status push(std::uint16_t head, std::uint32_t written);
   // True when the driver wants to be interrupted for what was pushed since the last call.
   base::Result<bool> needs_interrupt();
-  // Asks for a kick at the next request. The caller must pop once more: a request may have come in between.
+  // Asks for a kick at the next request. Whoever calls it must pop once more: a request may have come in between.
   base::Status want_kicks();
 
   std::uint16_t size() const noexcept { return layout_.size; }
