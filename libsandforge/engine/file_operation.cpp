@@ -34,6 +34,13 @@ const char* reason_of_errno(int number) noexcept {
 
 }  // namespace
 
+base::Result<wire::ResultHeader> call_guest(const std::shared_ptr<Sandbox>& sandbox, std::string request,
+                                            const std::string& path) {
+  const auto pending = std::make_shared<FileOperation>(sandbox, FileOperation::Kind::Call, std::move(request), path);
+  SANDFORGE_TRY_STATUS(pending->begin());
+  return pending->wait_result();
+}
+
 base::Error guest_file_error(const wire::ResultHeader& result, std::string_view path) {
   const std::string what = result.os_errno != 0 ? std::strerror(result.os_errno) : printable(result.message);
   base::Error error = base::make_error(

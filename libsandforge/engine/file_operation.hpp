@@ -63,6 +63,11 @@ base::Status FileOperation::wait_until(std::unique_lock<std::mutex>& lock, Ready
   return {};
 }
 
+// Asks for an operation without contents and waits for its Result. BLOCKS. `path` is for messages.
+// Errors: those of begin() and of wait_result().
+base::Result<wire::ResultHeader> call_guest(const std::shared_ptr<Sandbox>& sandbox, std::string request,
+                                            const std::string& path);
+
 // "guest file "/x": No such file or directory", with a reason by errno.
 base::Error guest_file_error(const wire::ResultHeader& result, std::string_view path);
 

@@ -19,23 +19,44 @@ base::Result<std::unique_ptr<FileService>> FileService::create() {
 }
 
 base::Status FileService::start(const std::filesystem::path& helper_directory, int directory) {
-  if (server_) return {};
-  if (!server_end_) return base::make_error(base::Code::Disconnected, "file_server_gone", "the file server has ended");
+  const auto gone = [] {
+    return base::make_error(base::Code::Disconnected, "file_server_gone", "the file server has ended");
+  };
   SANDFORGE_TRY(const fsd::Owner owner, fsd::owner_of(directory));
   fsd::FsdOptions options;
   options.helper_directory = helper_directory;
   options.uid = owner.uid;
   options.gid = owner.gid;
-  options.transport = std::move(server_end_);
+  {
+    const std::lock_guard lock(mutex_);
+    if (stopped_) return gone();
+    if (server_) return {};
+    options.transport = std::move(server_end_);
+  }
+  if (!options.transport) return gone();
   SANDFORGE_TRY(fsd::FileServer server, fsd::FileServer::spawn(std::move(options)));
-  exited_.reset(::fcntl(server.pidfd(), F_DUPFD_CLOEXEC, 0));
-  if (!exited_) return base::os_error("watch the file server");
-  server_.emplace(std::move(server));
-  return {};
+  base::UniqueFd exited(::fcntl(server.pidfd(), F_DUPFD_CLOEXEC, 0));
+  if (!exited) return base::os_error("watch the file server");
+  {
+    const std::lock_guard lock(mutex_);
+    if (!stopped_) {
+      exited_ = std::move(exited);
+      server_.emplace(std::move(server));
+      return {};
+    }
+  }
+  return gone();  // and the server with it
+}
+
+int FileService::exited_fd() const noexcept {
+  const std::lock_guard lock(mutex_);
+  return exited_.get();
 }
 
 // By its pidfd, whatever another thread asks of it meanwhile: that call ends with the server.
 void FileService::stop() noexcept {
+  const std::lock_guard lock(mutex_);
+  stopped_ = true;
   server_end_.reset();
   if (exited_) ::syscall(SYS_pidfd_send_signal, exited_.get(), SIGKILL, nullptr, 0);
 }

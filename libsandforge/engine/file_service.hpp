@@ -9,7 +9,6 @@
 #pragma once
 
 #include <filesystem>
-#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -28,16 +27,16 @@ class FileService {
   int guest_end() const noexcept { return guest_end_.get(); }
   void guest_has_its_end() noexcept { guest_end_.reset(); }
 
-  // Loop thread only: the server lives as long as the thread that starts it. BLOCKS until it is jailed. `directory` is
-  // the first that it will serve: under root it runs with the rights of its owner. Idempotent.
-  // Errors: not_found (helper), those of its jail, disconnected "file_server_gone".
-  base::Status start(const std::filesystem::path& helper_directory, int directory);
-  // Readable when the server has ended; -1 before start().
-  int exited_fd() const noexcept { return exited_.get(); }
+  // Loop thread only. Readable when the server has ended; -1 before start().
+  int exited_fd() const noexcept;
   // Loop thread only. No request is answered any more: what waits in the guest gets EIO.
   void stop() noexcept;
 
-  // After start(). Any thread, one at a time; each BLOCKS until the server has answered.
+  // These three: any thread but the loop's, one at a time; each BLOCKS until the server has answered.
+  // start() comes first, and waits until the server is jailed. `directory` is the first that it will serve: under root
+  // it runs with the rights of its owner. Idempotent.
+  // Errors: not_found (helper), those of its jail, disconnected "file_server_gone".
+  base::Status start(const std::filesystem::path& helper_directory, int directory);
   base::Status serve(std::uint32_t index, int directory, bool read_only);
   base::Status withdraw(std::uint32_t index);
 
@@ -45,9 +44,13 @@ class FileService {
   FileService(base::UniqueFd guest_end, base::UniqueFd server_end)
       : guest_end_(std::move(guest_end)), server_end_(std::move(server_end)) {}
 
-  base::UniqueFd guest_end_, server_end_;  // the second until start()
-  std::optional<fsd::FileServer> server_;
-  base::UniqueFd exited_;  // a second descriptor of the server's pidfd, for the loop
+  base::UniqueFd guest_end_;
+  std::optional<fsd::FileServer> server_;  // of the threads that serve
+  mutable std::mutex mutex_;
+  // Under mutex_: start() runs beside the loop.
+  base::UniqueFd server_end_;  // until start()
+  base::UniqueFd exited_;      // a second descriptor of the server's pidfd, for the loop
+  bool stopped_ = false;
 };
 
 }  // namespace sandforge::engine

@@ -34,10 +34,7 @@ template <typename Request>
 base::Result<wire::ResultHeader> call(const SandboxPtr& sandbox, Op operation, const Request& request,
                                       const std::string& path) {
   SANDFORGE_TRY_STATUS(enter(sandbox, path));
-  const auto pending =
-      std::make_shared<FileOperation>(sandbox, FileOperation::Kind::Call, wire::encode_open(operation, request), path);
-  SANDFORGE_TRY_STATUS(pending->begin());
-  return pending->wait_result();
+  return call_guest(sandbox, wire::encode_open(operation, request), path);
 }
 
 // A name from the guest that C strings can carry.

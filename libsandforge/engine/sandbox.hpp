@@ -112,7 +112,8 @@ class Sandbox final : public std::enable_shared_from_this<Sandbox>, private agen
 
   // Mounts (sandbox_mounts.cpp).
   void serve_mounts(std::shared_ptr<Provisioned> provisioned);
-  base::Status start_file_server(int directory);
+  void watch_file_server();
+  std::uint32_t free_mount_index();
   void on_files_exit();
 
   // The end (sandbox_end.cpp).
@@ -144,7 +145,7 @@ class Sandbox final : public std::enable_shared_from_this<Sandbox>, private agen
   std::vector<MountInfo> mounts_;               // under mutex_; changed by whoever holds mounting_ too
 
   std::mutex mounting_;           // one attach or detach at a time
-  std::uint32_t next_mount_ = 0;  // under mounting_
+  std::uint32_t last_mount_ = 0;  // under mounting_: the index given last
 
   // Loop thread only from here on.
   GoneFn gone_;
@@ -154,8 +155,8 @@ class Sandbox final : public std::enable_shared_from_this<Sandbox>, private agen
   int launches_ = 0;
   std::unique_ptr<backend::Worker> worker_;
   std::unique_ptr<agent_client::Session> session_;
-  // From the launch on, for backends whose guests have mounts; shared with threads that serve.
-  std::shared_ptr<FileService> files_;
+  // From the launch on, for backends whose guests have mounts. Threads that serve use it too.
+  std::unique_ptr<FileService> files_;
   std::unique_ptr<GuestMounts> guest_mounts_;  // while the sandbox becomes ready
   base::Subscription exit_watch_, boot_timer_, life_timer_, lost_timer_, files_watch_;
   std::optional<base::Error> lost_error_;    // the session ended; what it means is decided when lost_timer_ fires

@@ -33,17 +33,13 @@ void Sandbox::on_provisioned(base::Result<Provisioned> result) {
   provisioning_ = false;
   if (phase_ != State::Provisioning) return continue_tear_down();
   if (!result) return fail(std::move(result).error(), wire::EndedBy::VmCrash);
-  base::Status status;
   if (uses_images_) {
     auto files = FileService::create();
-    if (files) files_ = std::move(files).value();
-    if (!files) status = std::move(files).error();
+    if (!files) return fail(std::move(files).error(), wire::EndedBy::VmCrash);
+    files_ = std::move(files).value();
   }
-  if (status && !spec_.mounts.empty()) {
-    return serve_mounts(std::make_shared<Provisioned>(std::move(result).value()));
-  }
-  if (status) status = launch(*result);
-  if (!status) fail(std::move(status).error(), wire::EndedBy::VmCrash);
+  if (!spec_.mounts.empty()) return serve_mounts(std::make_shared<Provisioned>(std::move(result).value()));
+  if (auto status = launch(*result); !status) fail(std::move(status).error(), wire::EndedBy::VmCrash);
 }
 
 base::Status Sandbox::launch(Provisioned& provisioned) {
@@ -115,7 +111,10 @@ void Sandbox::on_mounted(base::Status status) {
     info_.expires_at = static_cast<std::int64_t>(std::time(nullptr)) + spec_.timeout_sec;
     info_.ready_after_ns =
         static_cast<std::uint64_t>(std::chrono::nanoseconds(std::chrono::steady_clock::now() - requested_at_).count());
-    for (const Mount& mount : spec_.mounts) mounts_.push_back({mount, next_mount_++, {}});
+    for (const Mount& mount : spec_.mounts) {
+      last_mount_ = static_cast<std::uint32_t>(mounts_.size());
+      mounts_.push_back({mount, last_mount_, {}});
+    }
   }
   move_to(State::Ready);
   // Without its record the sandbox would still work, but not be found again: said, not fatal.

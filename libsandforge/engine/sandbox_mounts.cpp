@@ -5,6 +5,7 @@
 //   detach: the agent takes it away -> the file server lets go of the directory
 #include <fmt/format.h>
 
+#include "base/limits.hpp"
 #include "engine/file_operation.hpp"
 #include "engine/guest_mounts.hpp"
 #include "engine/host_directory.hpp"
@@ -36,12 +37,9 @@ std::vector<MountInfo> Sandbox::mounts() const {
   return mounts_;
 }
 
-base::Status Sandbox::start_file_server(int directory) {
-  if (!files_) return no_mounts();
-  if (files_->exited_fd() >= 0) return {};
-  SANDFORGE_TRY_STATUS(files_->start(core_->directories().helpers, directory));
+void Sandbox::watch_file_server() {
+  if (files_watch_ || tearing_down_) return;
   files_watch_ = core_->loop().on_readable(files_->exited_fd(), [this] { on_files_exit(); });
-  return {};
 }
 
 // The guest hears EIO from now on; the sandbox lives, and tells which mounts are gone.
@@ -65,14 +63,14 @@ std::string Sandbox::break_mounts() {
   return names;
 }
 
-// Of the spec, before the launch: the server first, on this thread, then the directories, which may take their time.
+// Of the spec, before the launch: the server first, then the directories, which may take their time.
 void Sandbox::serve_mounts(std::shared_ptr<Provisioned> provisioned) {
-  if (auto started = start_file_server(provisioned->mount_directories.front().get()); !started)
-    return fail(std::move(started).error(), wire::EndedBy::VmCrash);
+  if (!files_) return fail(no_mounts(), wire::EndedBy::VmCrash);
   provisioning_ = true;
   auto status = std::make_shared<base::Status>();
   core_->run_blocking(
       [self = shared_from_this(), provisioned, status] {
+        *status = self->files_->start(self->core_->directories().helpers, provisioned->mount_directories[0].get());
         for (std::uint32_t i = 0; i < self->spec_.mounts.size() && *status; ++i) {
           const Mount& mount = self->spec_.mounts[i];
           *status = self->files_->serve(i, provisioned->mount_directories[i].get(), mount.read_only);
@@ -82,9 +80,22 @@ void Sandbox::serve_mounts(std::shared_ptr<Provisioned> provisioned) {
       [self = shared_from_this(), provisioned, status] {
         self->provisioning_ = false;
         if (self->phase_ != State::Provisioning) return self->continue_tear_down();
+        if (*status) self->watch_file_server();
         if (*status) *status = self->launch(*provisioned);
         if (!*status) self->fail(std::move(*status).error(), wire::EndedBy::VmCrash);
       });
+}
+
+// Round and round: a number comes back as late as it can, since a guest believes for a second what it led to.
+std::uint32_t Sandbox::free_mount_index() {
+  const auto all = mounts();
+  const auto is_taken = [&](std::uint32_t index) {
+    return std::ranges::any_of(all, [&](const MountInfo& mount) { return mount.index == index; });
+  };
+  do {
+    last_mount_ = (last_mount_ + 1) % limits::kMountsMax;
+  } while (is_taken(last_mount_));
+  return last_mount_;
 }
 
 base::Status Sandbox::attach_mount(Mount given) {
@@ -102,18 +113,18 @@ base::Status Sandbox::attach_mount(Mount given) {
   if (!count.allowed) return policy::to_error(count, "mounts");
   const Mount& mount = all.back();
   SANDFORGE_TRY(const base::UniqueFd directory, open_host_directory(core_->policy(), mount));
-  SANDFORGE_TRY_STATUS(core_->call([this, &directory] { return start_file_server(directory.get()); }));
-  const std::uint32_t index = next_mount_++;
+  if (!files_) return no_mounts();
+  SANDFORGE_TRY_STATUS(files_->start(core_->directories().helpers, directory.get()));
+  SANDFORGE_TRY_STATUS(core_->call([this] {
+    watch_file_server();
+    return base::Status();
+  }));
+  const std::uint32_t index = free_mount_index();
   SANDFORGE_TRY_STATUS(files_->serve(index, directory.get(), mount.read_only));
-  const auto asked = std::make_shared<FileOperation>(shared_from_this(), Operation::Kind::Call,
-                                                     mount_request(index, mount), mount.guest_path);
-  base::Status done = asked->begin();
-  if (done) {
-    if (auto result = asked->wait_result(); !result) done = std::move(result).error();
-  }
-  if (!done) {
+  auto mounted = call_guest(shared_from_this(), mount_request(index, mount), mount.guest_path);
+  if (!mounted) {
     (void)files_->withdraw(index);
-    return std::move(done).error().context("mount");
+    return std::move(mounted).error().context("mount");
   }
   const std::lock_guard lock(mutex_);
   mounts_.push_back({mount, index, {}});
@@ -133,10 +144,7 @@ base::Status Sandbox::detach_mount(const std::string& guest_path) {
   }
   wire::PathRequest request;
   request.path = path;
-  const auto asked = std::make_shared<FileOperation>(shared_from_this(), Operation::Kind::Call,
-                                                     wire::encode_open(wire::Operation::Unmount, request), path);
-  SANDFORGE_TRY_STATUS(asked->begin());
-  SANDFORGE_TRY([[maybe_unused]] const auto result, asked->wait_result());
+  SANDFORGE_TRY_STATUS(call_guest(shared_from_this(), wire::encode_open(wire::Operation::Unmount, request), path));
   if (at->failure.empty()) SANDFORGE_TRY_STATUS(files_->withdraw(at->index));
   const std::lock_guard lock(mutex_);
   std::erase_if(mounts_, [&](const MountInfo& one) { return one.index == at->index; });

@@ -53,11 +53,11 @@ class HostDirectory {
   fs::path top_, path_;
 };
 
-// A sandbox with one mount at /work.
+// A sandbox with one mount at /workspace.
 class MountedGuest {
  public:
   explicit MountedGuest(const HostDirectory& host, bool read_only = false)
-      : host_path_(host.text()), mount_{host_path_.c_str(), "/work", read_only ? 1u : 0u}, guest_(spec()) {}
+      : host_path_(host.text()), mount_{host_path_.c_str(), "/workspace", read_only ? 1u : 0u}, guest_(spec()) {}
   sandforge_sandbox* get() const { return guest_.get(); }
 
  private:
@@ -120,7 +120,7 @@ TEST_CASE("a backend whose guests have no mounts says so") {
   if (!is_fake()) return;
   const HostDirectory host;
   const std::string path = host.text();
-  const sandforge_mount one{path.c_str(), "/work", 0};
+  const sandforge_mount one{path.c_str(), "/workspace", 0};
   sandforge_sandbox_spec spec = small_spec();
   spec.mounts = &one;
   spec.mount_count = 1;
@@ -136,23 +136,23 @@ TEST_CASE("what host and guest write into a mount the other sees") {
   const HostDirectory host;
   host.put("from-host", "host");
   const MountedGuest guest(host);
-  CHECK(shell(guest.get(), "cat /work/from-host") == "host");
+  CHECK(shell(guest.get(), "cat /workspace/from-host") == "host");
   CHECK(shell(guest.get(),
-              "echo guest > /work/from-guest; mkdir /work/d; echo deep > /work/d/e; ls /work | tr '\\n' ' '") ==
-        "d from-guest from-host ");
+              "echo guest > /workspace/from-guest; mkdir /workspace/d; echo deep > /workspace/d/e; ls /workspace | tr "
+              "'\\n' ' '") == "d from-guest from-host ");
   CHECK(host.get("from-guest") == "guest\n");
   CHECK(host.get("d/e") == "deep\n");
   host.put("later", "new");
-  CHECK(shell(guest.get(), "cat /work/later") == "new");
+  CHECK(shell(guest.get(), "cat /workspace/later") == "new");
   host.put("from-host", "changed and longer");
-  CHECK(shell(guest.get(), "sleep 1.1; cat /work/from-host") == "changed and longer");
+  CHECK(shell(guest.get(), "sleep 1.1; cat /workspace/from-host") == "changed and longer");
   // Outside of it nothing can be had.
-  CHECK(shell(guest.get(), "ls /work/.. | grep -c canary") == "0\n[1]");
+  CHECK(shell(guest.get(), "ls /workspace/.. | grep -c canary") == "0\n[1]");
   const Info info = info_of(guest.get());
   CHECK(info->state == SANDFORGE_STATE_READY);
   const MountList list = mounts_of(guest.get());
   REQUIRE(list->count == 1);
-  CHECK(std::string(list->items[0]->guest_path) == "/work");
+  CHECK(std::string(list->items[0]->guest_path) == "/workspace");
   CHECK(std::string(list->items[0]->failure).empty());
 }
 
@@ -161,8 +161,9 @@ TEST_CASE("files of the directory's owner belong to root in the guest, and new o
   const HostDirectory host;
   host.put("file", "x");
   const MountedGuest guest(host);
-  CHECK(shell(guest.get(), "stat -c %u:%g /work /work/file") == "0:0\n0:0\n");
-  CHECK(shell(guest.get(), "touch /work/made && chown 0:0 /work/made && ! chown 7:7 /work/made 2>/dev/null") == "");
+  CHECK(shell(guest.get(), "stat -c %u:%g /workspace /workspace/file") == "0:0\n0:0\n");
+  CHECK(shell(guest.get(),
+              "touch /workspace/made && chown 0:0 /workspace/made && ! chown 7:7 /workspace/made 2>/dev/null") == "");
   struct stat directory {
   }, made{};
   REQUIRE(::stat(host.path().c_str(), &directory) == 0);
@@ -175,10 +176,11 @@ TEST_CASE("a read-only mount refuses every change, and the host's files stay") {
   const HostDirectory host;
   host.put("file", "kept");
   const MountedGuest guest(host, true);
-  CHECK(shell(guest.get(), "cat /work/file") == "kept");
-  for (const char* change : {"echo x > /work/file", "touch /work/new", "rm /work/file", "mkdir /work/d",
-                             "mv /work/file /work/g", "ln -s a /work/l", "ln /work/file /work/h",
-                             "chmod 600 /work/file", "truncate -s 0 /work/file", "mount -o remount,rw /work"}) {
+  CHECK(shell(guest.get(), "cat /workspace/file") == "kept");
+  for (const char* change :
+       {"echo x > /workspace/file", "touch /workspace/new", "rm /workspace/file", "mkdir /workspace/d",
+        "mv /workspace/file /workspace/g", "ln -s a /workspace/l", "ln /workspace/file /workspace/h",
+        "chmod 600 /workspace/file", "truncate -s 0 /workspace/file", "mount -o remount,rw /workspace"}) {
     CAPTURE(change);
     CHECK(shell(guest.get(), std::string(change) + " 2>/dev/null && echo done") != "done\n");
   }
@@ -209,15 +211,38 @@ TEST_CASE("mounts come and go while commands run, which see them") {
   CHECK(shell(guest.get(), "cat /a/b/name") == "first");
 }
 
+TEST_CASE("a sandbox mounts and unmounts as often as it likes") {
+  if (is_fake()) return;
+  const HostDirectory first, second;
+  first.put("name", "first");
+  second.put("name", "second");
+  const Guest guest;
+  Failure failure;
+  REQUIRE(mount(guest.get(), first.text(), "/stays", failure) == SANDFORGE_OK);
+  for (int i = 0; i < 70; ++i) {  // more than a sandbox has at once
+    CAPTURE(i);
+    const sandforge_code mounted = mount(guest.get(), second.text(), "/goes", failure);
+    CAPTURE(failure.message());
+    REQUIRE(mounted == SANDFORGE_OK);
+    REQUIRE(sandforge_sandbox_unmount(guest.get(), "/goes", failure.slot()) == SANDFORGE_OK);
+  }
+  REQUIRE(mount(guest.get(), second.text(), "/goes", failure) == SANDFORGE_OK);
+  CHECK(shell(guest.get(), "cat /stays/name /goes/name") == "firstsecond");
+}
+
 TEST_CASE("programs, scripts and shared libraries run from a mount") {
   if (is_fake()) return;
   const HostDirectory host;
   const MountedGuest guest(host);
-  CHECK(shell(guest.get(), "cp /bin/echo /work/e && /work/e run") == "run\n");
-  CHECK(shell(guest.get(), "printf '#!/bin/sh\\necho script' > /work/s && chmod +x /work/s && /work/s") == "script\n");
-  CHECK(shell(guest.get(),
-              "cp $(ldd /bin/echo | grep -o '/[^ ]*libc.so.6') /work/ && LD_LIBRARY_PATH=/work /bin/echo lib") ==
-        "lib\n");
+  CHECK(shell(guest.get(), "cp /bin/echo /workspace/e && /workspace/e run") == "run\n");
+  CHECK(
+      shell(guest.get(), "printf '#!/bin/sh\\necho script' > /workspace/s && chmod +x /workspace/s && /workspace/s") ==
+      "script\n");
+  CHECK(
+      shell(
+          guest.get(),
+          "cp $(ldd /bin/echo | grep -o '/[^ ]*libc.so.6') /workspace/ && LD_LIBRARY_PATH=/workspace /bin/echo lib") ==
+      "lib\n");
 }
 
 TEST_CASE("git clones, looks and commits on a mount") {
@@ -226,7 +251,7 @@ TEST_CASE("git clones, looks and commits on a mount") {
   const MountedGuest guest(host);
   const std::string out = shell(
       guest.get(),
-      "set -e; cd /work; export HOME=/work GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a "
+      "set -e; cd /workspace; export HOME=/workspace GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a "
       "GIT_COMMITTER_EMAIL=a@b; git init -q --bare bare.git; git clone -q bare.git tree 2>/dev/null; cd tree; "
       "for i in $(seq 50); do echo $i > f$i; done; git add .; git commit -qm one; git push -q origin HEAD 2>/dev/null; "
       "git status --short | wc -l; git log --oneline | wc -l; cd ..; git clone -q bare.git again; ls again | wc -l",
@@ -239,7 +264,7 @@ TEST_CASE("files on a mount behave as those of a local file system") {
   const HostDirectory host;
   const MountedGuest guest(host);
   write_file(guest.get(), "/tmp/check.py", R"(import fcntl, mmap, os, errno
-os.chdir("/work")
+os.chdir("/workspace")
 with open("a", "w") as f: f.write("old")
 with open("b", "w") as f: f.write("new")
 os.rename("b", "a"); assert open("a").read() == "new" and not os.path.exists("b")
@@ -320,14 +345,14 @@ TEST_CASE("a file server that is killed costs its mounts and nothing else") {
   host.put("file", "x");
   const auto before = file_servers();
   const MountedGuest guest(host);
-  CHECK(shell(guest.get(), "cat /work/file") == "x");
+  CHECK(shell(guest.get(), "cat /workspace/file") == "x");
   Process reading =
-      start(guest.get(), {.argv = {"sh", "-c", "while cat /work/file; do sleep 0.05; done >/dev/null 2>&1"}});
+      start(guest.get(), {.argv = {"sh", "-c", "while cat /workspace/file; do sleep 0.05; done >/dev/null 2>&1"}});
   for (const pid_t pid : file_servers()) {
     if (std::find(before.begin(), before.end(), pid) == before.end()) REQUIRE(::kill(pid, SIGKILL) == 0);
   }
   CHECK(wait_for(reading.get())->ended_by == SANDFORGE_ENDED_BY_EXIT);
-  CHECK(shell(guest.get(), "cat /work/file 2>/dev/null || echo lost") == "lost\n");
+  CHECK(shell(guest.get(), "cat /workspace/file 2>/dev/null || echo lost") == "lost\n");
   CHECK(shell(guest.get(), "echo alive") == "alive\n");
   const MountList list = mounts_of(guest.get());
   REQUIRE(list->count == 1);
@@ -344,9 +369,9 @@ TEST_CASE("a file server that stands still holds up no command beyond its time-o
     if (std::find(before.begin(), before.end(), pid) == before.end()) REQUIRE(::kill(pid, SIGSTOP) == 0);
   }
   const auto begin = std::chrono::steady_clock::now();
-  const Result result = run(guest.get(), {.argv = {"cat", "/work/file"}, .timeout_ms = 1000});
+  const Result result = run(guest.get(), {.argv = {"cat", "/workspace/file"}, .timeout_ms = 1000});
   CHECK(result->ended_by == SANDFORGE_ENDED_BY_TIMEOUT);
-  CHECK(std::string(result->reason).find("/work") != std::string::npos);
+  CHECK(std::string(result->reason).find("/workspace") != std::string::npos);
   CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(30));
   CHECK(shell(guest.get(), "echo alive") == "alive\n");
 }
