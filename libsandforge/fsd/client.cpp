@@ -2,18 +2,18 @@
 #include "fsd/client.hpp"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
-#include <cstring>
 
 #include "base/helpers.hpp"
+#include "base/wait.hpp"
 #include "fsd/clone.hpp"
 #include "fsd/process/clone_answer.hpp"
+#include "fsd/process/passed_descriptor.hpp"
 
 namespace sandforge::fsd {
 namespace {
@@ -42,27 +42,6 @@ base::Result<UniqueFd> open_program(const std::filesystem::path& helpers) {
   return program;
 }
 
-// The first descriptor of a message that was received with room for one.
-UniqueFd passed_descriptor(msghdr& message) {
-  const cmsghdr* header = CMSG_FIRSTHDR(&message);
-  int fd = -1;
-  if (header != nullptr && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS &&
-      header->cmsg_len == CMSG_LEN(sizeof fd)) {
-    std::memcpy(&fd, CMSG_DATA(header), sizeof fd);
-  }
-  return UniqueFd(fd);
-}
-
-bool wait_readable(int fd, steady_clock::time_point until) {
-  for (;;) {
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - steady_clock::now());
-    pollfd polled{fd, POLLIN, 0};
-    const int n = ::poll(&polled, 1, left.count() > 0 ? static_cast<int>(left.count()) : 0);
-    if (n > 0) return true;
-    if (n == 0 || errno != EINTR) return false;
-  }
-}
-
 // For who may not clone mounts: a short-lived process does it in namespaces of its own.
 base::Result<UniqueFd> clone_by_helper(const std::filesystem::path& helpers, int directory, bool read_only) {
   SANDFORGE_TRY(const UniqueFd program, open_program(helpers));
@@ -76,14 +55,13 @@ base::Result<UniqueFd> clone_by_helper(const std::filesystem::path& helpers, int
   SANDFORGE_TRY(base::Child child, base::spawn(spawn));
   socket.theirs.reset();
   std::array<char, kCloneAnswerBytesMax> buffer;
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> rights{};
+  PassedDescriptor rights;
   iovec part{buffer.data(), buffer.size()};
   msghdr message{};
   message.msg_iov = &part;
   message.msg_iovlen = 1;
-  message.msg_control = rights.data();
-  message.msg_controllen = rights.size();
-  if (!wait_readable(socket.ours.get(), steady_clock::now() + kPatience)) {
+  rights.make_room(message);
+  if (!base::wait_for(socket.ours.get(), POLLIN, steady_clock::now() + kPatience)) {
     return base::make_error(Code::TimedOut, "clone_silent", "cloning the directory's mount takes too long",
                             "look at the file system of the directory: it does not answer");
   }
@@ -92,13 +70,18 @@ base::Result<UniqueFd> clone_by_helper(const std::filesystem::path& helpers, int
     return base::make_error(Code::Internal, "clone_failed",
                             "the process that clones the mount " + base::describe_wait_status(child.reap()));
   }
-  UniqueFd clone = passed_descriptor(message);
+  UniqueFd clone = PassedDescriptor::take(message);
   SANDFORGE_TRY(CloneAnswer answer, wire::decode<CloneAnswer>({buffer.data(), static_cast<std::size_t>(n)}));
   if (clone) return clone;
   base::Error error = base::make_error(static_cast<Code>(answer.code < base::kCodeCount ? answer.code : 12u),
                                        answer.reason, answer.message, answer.remedy);
   error.os_errno = static_cast<int>(answer.os_errno);
   return error;
+}
+
+base::Error silent() {
+  return base::make_error(Code::TimedOut, "fsd_silent", "the file server does not answer",
+                          "look whether it is stopped, and at the file systems that it serves");
 }
 
 base::Error attach_error(int error) {
@@ -164,10 +147,7 @@ FileServer FileServer::adopt(UniqueFd control, std::filesystem::path helper_dire
 }
 
 base::Result<ControlAnswer> FileServer::read_answer(steady_clock::time_point until) {
-  if (!wait_readable(control_.get(), until)) {
-    return base::make_error(Code::TimedOut, "fsd_silent", "the file server does not answer",
-                            "look whether it is stopped, and at the file systems that it serves");
-  }
+  if (!base::wait_for(control_.get(), POLLIN, until)) return silent();
   std::array<char, 256> buffer;
   const ssize_t n = ::recv(control_.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
   if (n > 0) return wire::decode<ControlAnswer>({buffer.data(), static_cast<std::size_t>(n)});
@@ -183,28 +163,21 @@ base::Result<ControlAnswer> FileServer::ask(ControlKind kind, std::uint32_t inde
   request.flags = flags;
   std::string packet = wire::encode(request);
   iovec part{packet.data(), packet.size()};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> rights{};
+  PassedDescriptor rights;
   msghdr message{};
   message.msg_iov = &part;
   message.msg_iovlen = 1;
-  if (descriptor >= 0) {
-    message.msg_control = rights.data();
-    message.msg_controllen = rights.size();
-    cmsghdr* header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof descriptor);
-    std::memcpy(CMSG_DATA(header), &descriptor, sizeof descriptor);
-  }
+  if (descriptor >= 0) rights.give(message, descriptor);
   if (::sendmsg(control_.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT) != static_cast<ssize_t>(packet.size())) {
     return base::make_error(Code::Disconnected, "fsd_gone", "the file server has ended, or does not read");
   }
   const auto until = steady_clock::now() + kPatience;
-  for (;;) {
+  do {
     SANDFORGE_TRY(const ControlAnswer answer, read_answer(until));
     // Others: answers to questions that were given up.
     if (answer.kind == request.kind && answer.id == request.id) return answer;
-  }
+  } while (steady_clock::now() < until);
+  return silent();
 }
 
 base::Status FileServer::attach(std::uint32_t index, int directory, bool read_only) {

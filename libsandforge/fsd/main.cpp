@@ -20,6 +20,7 @@
 #include "fsd/clone.hpp"
 #include "fsd/process/clone_answer.hpp"
 #include "fsd/process/control.hpp"
+#include "fsd/process/passed_descriptor.hpp"
 #include "fsd/process/seccomp.hpp"
 #include "fsd/process/transport.hpp"
 #include "fsd/server/server.hpp"
@@ -88,20 +89,11 @@ int clone_for_owner(bool read_only) {
   }
   std::string packet = wire::encode(answer);
   iovec part{packet.data(), packet.size()};
-  alignas(cmsghdr) char rights[CMSG_SPACE(sizeof(int))] = {};
+  fsd::PassedDescriptor rights;
   msghdr message{};
   message.msg_iov = &part;
   message.msg_iovlen = 1;
-  if (clone) {
-    message.msg_control = rights;
-    message.msg_controllen = sizeof rights;
-    cmsghdr* header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof(int));
-    const int fd = clone.value().get();
-    std::memcpy(CMSG_DATA(header), &fd, sizeof fd);
-  }
+  if (clone) rights.give(message, clone.value().get());
   return ::sendmsg(fsd::kCloneSocketFd, &message, MSG_NOSIGNAL) > 0 ? kEnded : kInternal;
 }
 

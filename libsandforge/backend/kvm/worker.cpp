@@ -2,7 +2,6 @@
 #include "backend/kvm/worker.hpp"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -11,6 +10,7 @@
 #include <charconv>
 
 #include "base/pseudo_file.hpp"
+#include "base/wait.hpp"
 #include "vmm/monitor/refusal.hpp"
 
 namespace sandforge::backend {
@@ -64,16 +64,6 @@ KvmWorker::KvmWorker(ProcessWorker process, base::UniqueFd control, GuestCgroup 
       record_(std::move(record)),
       patience_(patience) {}
 
-bool KvmWorker::wait_for(short events, steady_clock::time_point until) {
-  for (;;) {
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - steady_clock::now());
-    if (left.count() <= 0) return false;
-    pollfd state{control_.get(), events, 0};
-    const int ready = ::poll(&state, 1, static_cast<int>(left.count()));
-    if (ready != 0) return ready > 0 || errno == EINTR;
-  }
-}
-
 // One answer, whatever it is about; disconnected when the monitor has hung up.
 base::Result<vmm::ControlAnswer> KvmWorker::read_answer(steady_clock::time_point until) {
   for (;;) {
@@ -81,7 +71,7 @@ base::Result<vmm::ControlAnswer> KvmWorker::read_answer(steady_clock::time_point
     const ssize_t n = ::recv(control_.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
     if (n > 0) return wire::decode<vmm::ControlAnswer>({buffer.data(), static_cast<std::size_t>(n)});
     if (n == 0 || (errno != EAGAIN && errno != EINTR)) return hung_up();
-    if (!wait_for(POLLIN, until)) return silent();
+    if (!base::wait_for(control_.get(), POLLIN, until)) return silent();
   }
 }
 
@@ -90,7 +80,7 @@ base::Status KvmWorker::send_packet(const std::string& packet, steady_clock::tim
     const ssize_t n = ::send(control_.get(), packet.data(), packet.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n == static_cast<ssize_t>(packet.size())) return {};
     if (n >= 0 || (errno != EAGAIN && errno != EINTR)) return hung_up();
-    if (!wait_for(POLLOUT, until)) return silent();
+    if (!base::wait_for(control_.get(), POLLOUT, until)) return silent();
   }
 }
 

@@ -92,8 +92,6 @@ class KvmWorker final : public Worker {
   base::Result<vmm::ControlAnswer> ask(vmm::ControlKind kind, std::uint64_t value);
   base::Result<vmm::ControlAnswer> read_answer(std::chrono::steady_clock::time_point until);
   base::Status send_packet(const std::string& packet, std::chrono::steady_clock::time_point until);
-  // False when the time is over.
-  bool wait_for(short events, std::chrono::steady_clock::time_point until);
 
   // The group is removed after the process has gone: members are destroyed from the last to the first.
   GuestId id_;

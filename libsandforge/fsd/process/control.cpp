@@ -8,27 +8,9 @@
 #include <array>
 #include <cerrno>
 
+#include "fsd/process/passed_descriptor.hpp"
+
 namespace sandforge::fsd {
-namespace {
-
-// The first descriptor that came with a message; the others are closed.
-base::UniqueFd take_descriptor(msghdr& message) {
-  base::UniqueFd first;
-  for (cmsghdr* part = CMSG_FIRSTHDR(&message); part != nullptr; part = CMSG_NXTHDR(&message, part)) {
-    if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) continue;
-    const std::size_t count = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    for (std::size_t i = 0; i < count; ++i) {
-      int fd = -1;
-      std::memcpy(&fd, CMSG_DATA(part) + i * sizeof fd, sizeof fd);
-      base::UniqueFd one(fd);
-      if (!first) first = std::move(one);
-    }
-  }
-  return first;
-}
-
-}  // namespace
-
 bool Control::answer(int fd, ControlKind kind, std::uint32_t id, int error) {
   ControlAnswer answer;
   answer.kind = static_cast<std::uint16_t>(kind);
@@ -77,17 +59,16 @@ bool Control::serve(int fd, const ControlRequest& request, base::UniqueFd passed
 // False: the connection has ended, or is to end.
 bool Control::read(base::UniqueFd& connection) {
   std::array<char, kControlRequestBytes + 1> buffer;
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> rights;
+  PassedDescriptor rights;
   iovec part{buffer.data(), buffer.size()};
   msghdr message{};
   message.msg_iov = &part;
   message.msg_iovlen = 1;
-  message.msg_control = rights.data();
-  message.msg_controllen = rights.size();
+  rights.make_room(message);
   const ssize_t n = ::recvmsg(connection.get(), &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
   if (n < 0 && (errno == EAGAIN || errno == EINTR)) return true;
   if (n <= 0) return false;
-  base::UniqueFd passed = take_descriptor(message);
+  base::UniqueFd passed = PassedDescriptor::take(message);
   if ((message.msg_flags & MSG_TRUNC) != 0) return false;
   auto request = wire::decode<ControlRequest>({buffer.data(), static_cast<std::size_t>(n)});
   return request && serve(connection.get(), request.value(), std::move(passed));

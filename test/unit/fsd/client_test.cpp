@@ -261,3 +261,19 @@ TEST_CASE("a file server that is stopped is told of as silent, and one that is k
   CHECK(ends(*server));
   CHECK(server->status().error().reason == "fsd_gone");
 }
+
+TEST_CASE("a file server that answers what nobody asked is told of as silent") {
+  int ends[2];
+  REQUIRE(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0);
+  base::UniqueFd theirs(ends[1]);
+  std::thread talker([&] {  // until the other end is closed
+    const std::string answer = wire::encode(ControlAnswer{.id = 4711});
+    while (::send(theirs.get(), answer.data(), answer.size(), MSG_NOSIGNAL) >= 0) {
+    }
+  });
+  {
+    auto server = FileServer::adopt(base::UniqueFd(ends[0]), {}, {});
+    CHECK(server.status().error().reason == "fsd_silent");
+  }
+  talker.join();
+}
