@@ -13,6 +13,7 @@
 
 #include "agent/remove_tree.hpp"
 #include "agent/rooted_path.hpp"
+#include "agent/small_io.hpp"
 #include "base/limits.hpp"
 #include "wire/codec.hpp"
 
@@ -24,16 +25,6 @@ constexpr std::size_t kPiece = 64 * 1024;
 constexpr std::size_t kPacketFull = limits::kFramePayloadMax - limits::kPathMax - 1024;
 
 std::string shown(std::string_view path) { return std::string(path.substr(0, 200)); }
-
-base::Status write_all(int fd, std::string_view bytes, std::string_view what) {
-  while (!bytes.empty()) {
-    const ssize_t n = ::write(fd, bytes.data(), bytes.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return base::os_error(what);
-    bytes.remove_prefix(static_cast<std::size_t>(n));
-  }
-  return {};
-}
 
 struct DirectoryCloser {
   void operator()(DIR* directory) const noexcept { ::closedir(directory); }
@@ -80,7 +71,7 @@ base::Result<std::string> read_file(FileJob& job, const wire::FileReadRequest& r
     if (n == 0) break;
     at += n;
     left -= static_cast<std::uint64_t>(n);
-    if (!write_all(job.pipe.get(), {buffer.get(), static_cast<std::size_t>(n)}, "pipe")) break;  // given up
+    if (!write_whole(job.pipe.get(), {buffer.get(), static_cast<std::size_t>(n)}, "pipe")) break;  // given up
   }
   SANDFORGE_TRY_STATUS(job.check());
   return std::string();
@@ -94,7 +85,7 @@ base::Result<std::string> list_directory(FileJob& job, const wire::PathRequest& 
   const int fd = directory.release();  // the stream owns it now
   std::string packet;
   const auto flush = [&] {
-    if (!packet.empty()) (void)write_all(job.pipe.get(), std::exchange(packet, {}), "socket");
+    if (!packet.empty()) (void)write_whole(job.pipe.get(), std::exchange(packet, {}), "socket");
   };
   std::size_t count = 0;
   while (true) {

@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <linux/fuse.h>
-#include <pthread.h>
 #include <sys/mount.h>
 #include <unistd.h>
 
@@ -12,6 +11,8 @@
 #include <memory>
 #include <vector>
 
+#include "agent/small_io.hpp"
+#include "agent/workers.hpp"
 #include "base/limits.hpp"
 
 namespace sandforge::agent {
@@ -27,34 +28,14 @@ struct Relay {
   void abort() const noexcept { ::umount2(target.c_str(), MNT_FORCE | UMOUNT_NOFOLLOW); }
 };
 
-bool write_whole(int fd, const char* bytes, std::size_t length) {
-  while (length > 0) {
-    const ssize_t n = ::write(fd, bytes, length);
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return false;
-    bytes += n;
-    length -= static_cast<std::size_t>(n);
-  }
-  return true;
-}
-
-bool read_whole(int fd, char* bytes, std::size_t length) {
-  while (length > 0) {
-    const ssize_t n = ::read(fd, bytes, length);
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return false;
-    bytes += n;
-    length -= static_cast<std::size_t>(n);
-  }
-  return true;
-}
-
 void carry_requests(const Relay& relay, std::vector<char>& buffer) {
   while (true) {
     const ssize_t n = ::read(relay.fuse.get(), buffer.data(), buffer.size());
     // ENOENT: the request was interrupted before it was read; ENODEV: the mount is gone.
     if (n < 0 && (errno == EINTR || errno == EAGAIN || errno == ENOENT)) continue;
-    if (n <= 0 || !write_whole(relay.stream.get(), buffer.data(), static_cast<std::size_t>(n))) return;
+    if (n <= 0) return;
+    const std::string_view request(buffer.data(), static_cast<std::size_t>(n));
+    if (!write_whole(relay.stream.get(), request, "file server")) return;
   }
 }
 
@@ -87,16 +68,11 @@ void* thread_main(void* argument) {
   return nullptr;
 }
 
-base::Status start_thread(const std::shared_ptr<Relay>& relay, Work work) {
-  pthread_attr_t attributes;
-  pthread_attr_init(&attributes);
-  pthread_attr_setstacksize(&attributes, kStackSize);
-  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+base::Status start_carrying(const std::shared_ptr<Relay>& relay, Work work) {
   auto start = std::make_unique<Start>(Start{relay, work});
-  pthread_t thread;
-  const int error = pthread_create(&thread, &attributes, &thread_main, start.get());
-  pthread_attr_destroy(&attributes);
-  if (error != 0) return base::os_error("start a thread", error);
+  if (const int error = start_thread(kStackSize, &thread_main, start.get())) {
+    return base::os_error("start a thread", error);
+  }
   [[maybe_unused]] Start* const owned_by_thread = start.release();
   return {};
 }
@@ -114,8 +90,8 @@ base::Status start_fuse_relay(base::UniqueFd stream, const std::string& target) 
   if (::mount("sandforge", target.c_str(), "fuse.sandforge", MS_NOSUID | MS_NODEV, options.c_str()) != 0) {
     return base::os_error("mount the file server");
   }
-  base::Status started = start_thread(relay, &carry_answers);
-  if (started) started = start_thread(relay, &carry_requests);
+  base::Status started = start_carrying(relay, &carry_answers);
+  if (started) started = start_carrying(relay, &carry_requests);
   if (!started) relay->abort();
   return started;
 }

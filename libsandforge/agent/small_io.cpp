@@ -35,6 +35,27 @@ base::Status write_small_file(int directory, const char* path, std::string_view 
   return {};
 }
 
+base::Status write_whole(int fd, std::string_view bytes, std::string_view what) {
+  while (!bytes.empty()) {
+    const ssize_t n = ::write(fd, bytes.data(), bytes.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return base::os_error(what);
+    bytes.remove_prefix(static_cast<std::size_t>(n));
+  }
+  return {};
+}
+
+bool read_whole(int fd, char* bytes, std::size_t length) {
+  while (length > 0) {
+    const ssize_t n = ::read(fd, bytes, length);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return false;
+    bytes += n;
+    length -= static_cast<std::size_t>(n);
+  }
+  return true;
+}
+
 std::string_view trimmed(std::string_view text) noexcept {
   while (!text.empty() && (text.back() == '\n' || text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
   return text;

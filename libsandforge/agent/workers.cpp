@@ -17,6 +17,17 @@ namespace {
 constexpr std::size_t kStackSize = 256 * 1024;
 }  // namespace
 
+int start_thread(std::size_t stack_size, void* (*main)(void*), void* argument) {
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  pthread_attr_setstacksize(&attributes, stack_size);
+  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  pthread_t thread;
+  const int error = pthread_create(&thread, &attributes, main, argument);
+  pthread_attr_destroy(&attributes);
+  return error;
+}
+
 struct Workers::Shared {
   std::mutex mutex;
   std::condition_variable wanted;
@@ -37,19 +48,13 @@ void Workers::submit(Job job) {
   }
   shared_->wanted.notify_one();
   if (!grow) return;
-  pthread_attr_t attributes;
-  pthread_attr_init(&attributes);
-  pthread_attr_setstacksize(&attributes, kStackSize);
-  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-  pthread_t thread;
   auto* argument = new std::shared_ptr<Shared>(shared_);
-  if (pthread_create(&thread, &attributes, &Workers::thread_main, argument) != 0) {
+  if (start_thread(kStackSize, &Workers::thread_main, argument) != 0) {
     // Out of memory for a thread: those that exist take the job, or the next submit tries again.
     delete argument;
     const std::lock_guard lock(shared_->mutex);
     --shared_->threads;
   }
-  pthread_attr_destroy(&attributes);
 }
 
 void* Workers::thread_main(void* argument) {

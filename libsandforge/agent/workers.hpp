@@ -9,6 +9,9 @@
 
 namespace sandforge::agent {
 
+// A detached thread. An errno value, 0 when it runs; `argument` is the thread's then.
+int start_thread(std::size_t stack_size, void* (*main)(void*), void* argument);
+
 class Workers {
  public:
   using Job = std::function<void()>;
