@@ -31,9 +31,8 @@ std::string_view without_signature(std::string_view module);
 
 // Finds `wanted` and what they need in <tree>/lib/modules/<release>, which it indexes anew (depmod). Modules that are
 // built into the kernel are left out; others that do not exist are an error that names all of them, but for those of
-// mounts: a guest boots without. `temp` is for
-// intermediate files. Signatures are left off, unless the kernel insists on them or does not tell in
-// boot/config-<release>. BLOCKS. Errors: not_found "module_missing"; those of run_tool.
+// mounts: a guest boots without. `temp` is for intermediate files. Signatures are left off, unless the kernel insists
+// on them or does not tell in boot/config-<release>. BLOCKS. Errors: not_found "module_missing"; those of run_tool.
 base::Result<ModuleArchive> archive_modules(const std::filesystem::path& tree, std::string_view release,
                                             const ModulesWanted& wanted, const std::filesystem::path& temp);
 

@@ -126,7 +126,7 @@ def test_exists_tells_whether_stat_answers(
 def test_mounts_are_listed_added_and_removed(
     sandbox: SandboxHandle, daemon: FakeDaemon
 ) -> None:
-    mount = WorkspaceMount("/srv/a b", "/work", True)
+    mount = WorkspaceMount("/srv/a b", "/workspace", True)
     daemon.answer(200, {"mounts": [mount.to_dict()]})
     daemon.answer(201, mount.to_dict())
     daemon.answer(204, None)
