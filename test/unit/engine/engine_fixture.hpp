@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "engine/engine.hpp"
 
@@ -47,6 +48,15 @@ inline std::shared_ptr<Sandbox> create(Engine& engine, std::string id) {
   auto sandbox = engine.create_sandbox(fake_spec(std::move(id)), nullptr);
   REQUIRE(sandbox);
   return std::move(sandbox).value();
+}
+
+inline ExecSpec command(std::vector<std::string> argv, std::int64_t timeout_ms = 0) {
+  ExecSpec spec;
+  spec.argv = std::move(argv);
+  spec.timeout_ms = timeout_ms;
+  auto resolved = resolve_exec(std::move(spec));
+  REQUIRE(resolved);
+  return std::move(resolved).value();
 }
 
 }  // namespace sandforge::engine::test

@@ -26,14 +26,6 @@ std::string text_of_file(const fs::path& path) {
   return text.str();
 }
 
-ExecSpec command(std::vector<std::string> argv) {
-  ExecSpec spec;
-  spec.argv = std::move(argv);
-  auto resolved = resolve_exec(std::move(spec));
-  REQUIRE(resolved);
-  return std::move(resolved).value();
-}
-
 }  // namespace
 
 TEST_CASE("the state directory is made private, and a second engine on it is told who must go") {

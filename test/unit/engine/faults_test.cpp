@@ -13,19 +13,6 @@ using namespace sandforge::engine::test;
 using sandforge::base::Code;
 namespace wire = sandforge::wire;
 
-namespace {
-
-ExecSpec command(std::vector<std::string> argv, std::int64_t timeout_ms = 0) {
-  ExecSpec spec;
-  spec.argv = std::move(argv);
-  spec.timeout_ms = timeout_ms;
-  auto resolved = resolve_exec(std::move(spec));
-  REQUIRE(resolved);
-  return std::move(resolved).value();
-}
-
-}  // namespace
-
 TEST_CASE("a guest that speaks another protocol version fails the create") {
   const TempState temp;
   auto engine = Engine::create(temp.options());

@@ -38,14 +38,6 @@ std::string rule_of_create(Engine& engine, const std::function<void(SandboxSpec&
   return made.error().rule;
 }
 
-ExecSpec command(std::vector<std::string> argv) {
-  ExecSpec spec;
-  spec.argv = std::move(argv);
-  auto resolved = resolve_exec(std::move(spec));
-  REQUIRE(resolved);
-  return std::move(resolved).value();
-}
-
 }  // namespace
 
 TEST_CASE("a policy comes from a file or from a text, and is refused before anything is made") {

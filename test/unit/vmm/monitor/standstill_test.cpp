@@ -13,6 +13,8 @@
 #include <optional>
 #include <thread>
 
+#include "vmm/monitor/ready_vcpu.hpp"
+
 using namespace sandforge;
 using vmm::ControlAnswer;
 using vmm::ControlKind;
@@ -20,17 +22,12 @@ using vmm::RunState;
 
 namespace {
 
-class IdleVcpu final : public vmm::Vcpu {
+class IdleVcpu final : public vmm::test::ReadyVcpu {
  public:
-  base::Status set_cpuid(std::span<const vmm::CpuidEntry>) override { return {}; }
-  base::Status set_xcr0(std::uint64_t) override { return {}; }
-  base::Status set_msrs(std::span<const vmm::Msr>) override { return {}; }
-  base::Status enter_flat_protected_mode(std::uint32_t, std::uint32_t) override { return {}; }
   base::Result<vmm::Exit> run() override {
     ::poll(nullptr, 0, 2);
     return vmm::Exit{};
   }
-  void request_exit() noexcept override {}
 };
 
 // A machine of one vCPU and one device, which counts what comes to it; its owner asks from another thread.
