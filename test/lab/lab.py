@@ -4,7 +4,8 @@
 
 QEMU's TCG emulates AMD SVM with nested paging, so a Debian kernel booted under it offers a working /dev/kvm. The guest
 sees this machine's root file system (9p, read-only, under a tmpfs overlay) and each --rw folder read-write; the exit
-status is the command's. About 5 s to the command. With --icount the guest's CLOCK_MONOTONIC counts retired
+status is the command's. About 5 s to the command. It has one CPU: with more, its kernel and its guests get interrupts
+twice (libsandforge/doc/decisions/0006-the-lab-has-one-cpu.md). With --icount the guest's CLOCK_MONOTONIC counts retired
 instructions (1 ns each), which is what performance is judged by; while the guest waits for this machine (a file over
 9p) that clock jumps from timer to timer, so time limits mean nothing there. The guest never outlives this program.
 """
@@ -28,6 +29,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1  # SPEC: linux/prctl.h
+TIMED_OUT, DIED = 124, 125  # exit statuses of the lab's own, for the command gave none
 
 MODULES = """virtio_pci 9pnet_virtio 9p overlay kvm_amd tun vhost_vsock virtio_net virtio_blk virtio_mmio virtio_console
 vsock fuse virtiofs erofs ext4 veth loop""".split()
@@ -135,14 +137,12 @@ def prepared() -> Path:
     return cache
 
 
-def qemu_command(cache: Path, job: Path, icount: bool, smp: int, mem: int, rw: Sequence[Path]) -> list[str]:
+def qemu_command(cache: Path, job: Path, icount: bool, mem: int, rw: Sequence[Path]) -> list[str]:
     command = ["qemu-system-x86_64", "-M", "q35", "-cpu", "max", "-m", str(mem), "-nographic", "-no-reboot",
                "-nic", "none", "-kernel", str(cache / "vmlinuz"), "-initrd", str(cache / "initrd"),
                "-append", "console=ttyS0 quiet loglevel=1 panic=-1 transparent_hugepage=never"]
-    if icount:
-        command += ["-accel", "tcg", "-smp", "1", "-icount", "shift=0,sleep=off"]
-    else:
-        command += ["-accel", "tcg,thread=multi", "-smp", str(smp)]
+    command += ["-accel", "tcg", "-smp", "1", "-icount", "shift=0,sleep=off"] if icount else \
+        ["-accel", "tcg,thread=multi", "-smp", "1"]
     shares = [("host", Path("/"), ",readonly=on"), ("job", job, "")]
     shares += [(f"rw{i}", path, "") for i, path in enumerate(rw)]
     for tag, path, flags in shares:
@@ -192,7 +192,7 @@ def started(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
             signal.signal(number, handler)
 
 
-def run_job(command: list[str], icount: bool = False, smp: int = 2, mem: int = 6144, timeout: int = 600,
+def run_job(command: list[str], icount: bool = False, mem: int = 6144, timeout: int = 600,
             rw: Sequence[str | Path] = (), cwd: str | Path = ".") -> int:
     """Runs a command in the lab, from the folder `cwd`; the options of the command line. The command's exit status."""
     cache = prepared()
@@ -204,7 +204,7 @@ def run_job(command: list[str], icount: bool = False, smp: int = 2, mem: int = 6
             "export HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n"
             f"cd {shlex.quote(str(Path(cwd).resolve()))}\n{shlex.join(command)}\n")
         late = threading.Event()
-        with started(qemu_command(cache, job, icount, smp, mem, shares)) as qemu:
+        with started(qemu_command(cache, job, icount, mem, shares)) as qemu:
             def end() -> None:
                 late.set()
                 qemu.kill()
@@ -218,18 +218,17 @@ def run_job(command: list[str], icount: bool = False, smp: int = 2, mem: int = 6
                 timer.cancel()
         if late.is_set():
             print(f"lab: the guest did not finish within {timeout} s", file=sys.stderr)
-            return 124
+            return TIMED_OUT
         status = job / "status"
         if not status.exists():
             print("lab: the guest ended without a status", file=sys.stderr)
-            return 125
+            return DIED
         return int(status.read_text())
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--icount", action="store_true", help="one vCPU, the monotonic clock counts instructions")
-    parser.add_argument("--smp", type=int, default=2)
     parser.add_argument("--mem", type=int, default=6144, help="MiB")
     parser.add_argument("--timeout", type=int, default=600, help="seconds")
     parser.add_argument("--rw", action="append", default=[], help="a folder that the guest may write")
@@ -238,7 +237,7 @@ def main() -> int:
     command = options.command[1:] if options.command[:1] == ["--"] else options.command
     if not command:
         parser.error("no command")
-    return run_job(command, options.icount, options.smp, options.mem, options.timeout, options.rw)
+    return run_job(command, options.icount, options.mem, options.timeout, options.rw)
 
 
 if __name__ == "__main__":
