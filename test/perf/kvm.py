@@ -7,8 +7,8 @@
 Runs in the lab's nested guest under --icount, on any machine: its monotonic clock counts instructions there, 1 ns each.
 The same kernel, initrd and command line are booted by sandforge-vmm, by QEMU's microvm, and by the Firecracker that
 SANDFORGE_FIRECRACKER names, if any: the kernel of image "default", and that of SANDFORGE_BUILT_IMAGE_DIR, a store whose
-default image was made with --kernel built, if that is set. A goal of gates.toml that is not reached is printed as missed; what fails the suite
-is its max.
+default image was made with --kernel built, if that is set. A goal of gates.toml that is not reached is printed as
+missed; what fails the suite is its max.
 """
 
 from __future__ import annotations
