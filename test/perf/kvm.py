@@ -32,7 +32,8 @@ ROOT = HERE.parent.parent
 QEMU_FIRMWARE = ("bios-microvm.bin", "pvh.bin", "linuxboot_dma.bin", "linuxboot.bin", "kvmvapic.bin")
 EXECS, STREAM_MIB = 16, 16
 BUSY_SECONDS_MAX = 150  # of 10^9 instructions; a run takes about 40
-LAB_SECONDS, HOST_SECONDS_MAX = 900, 800  # of this machine's clock
+LAB_SECONDS, HOST_SECONDS_MAX = 550, 500  # of this machine's clock
+HUNG = 3  # exit status of a run that was ended for that
 
 
 def module(path: Path):
@@ -119,7 +120,14 @@ def outside(build: Path) -> int:
             shutil.copytree(images, folder / "images")
             images = folder / "images"
         job = ["/usr/bin/python3", str(folder / "tests/kvm.py"), "--inside", str(folder), str(images.resolve())]
-        return module(ROOT / "test/lab/lab.py").run_job(job, icount=True, timeout=LAB_SECONDS, cwd=folder)
+        lab = module(ROOT / "test/lab/lab.py")
+        status = lab.run_job(job, icount=True, timeout=LAB_SECONDS, cwd=folder)
+        if status in (HUNG, lab.DIED, lab.TIMED_OUT):
+            # The emulator doubles interrupts under this clock, and a guest that gets one with interrupts off stands
+            # still for ever: libsandforge/doc/decisions/0006-the-lab-has-one-cpu.md.
+            print("lab: a guest stood still, or the lab; everything is measured once more in another one", flush=True)
+            status = lab.run_job(job, icount=True, timeout=LAB_SECONDS, cwd=folder)
+        return status
 
 
 # ---- in the lab -----------------------------------------------------------------------------------------------------
@@ -245,7 +253,7 @@ def watchdog(seconds: int) -> None:
         for row in sorted(rows, reverse=True)[:12]:
             print("hung:", *row, flush=True)
         faulthandler.dump_traceback(sys.stdout)
-        os._exit(1)
+        os._exit(HUNG)
 
     threading.Thread(target=bark, daemon=True).start()
 
