@@ -88,16 +88,6 @@ def visible(path: Path) -> bool:
     return not any(path.is_relative_to(hidden) for hidden in HIDDEN)
 
 
-def in_lab(job: list[str], folder: Path, limit: int) -> int:
-    """The job's exit status. The emulated CPU of the lab is at fault now and then (decision 0006): where it is the lab
-    that died or stopped, with no word from the job, the job is begun once more in a new one."""
-    status = lab.run_job(job, timeout=limit, cwd=folder)
-    if status not in (lab.DIED, lab.TIMED_OUT):
-        return status
-    print("lab: it is the lab that failed; the suite begins anew in another one", flush=True)
-    return lab.run_job(job, timeout=limit, cwd=folder)
-
-
 def main() -> int:
     suite, build = sys.argv[1], Path(sys.argv[2]).resolve()
     images = image_directory()
@@ -130,7 +120,7 @@ def main() -> int:
         job = command(suite, programs, images, tests)
         if suite == "boots":  # QEMU has a user id of its own, and the /dev/kvm of the guest is open to root alone
             job = ["/bin/sh", "-c", 'chmod 666 /dev/kvm && exec "$@"', "sh", *job]
-        return in_lab(job, folder, LAB_LIMITS[suite])
+        return lab.run_suite(job, LAB_LIMITS[suite], folder)
 
 
 if __name__ == "__main__":

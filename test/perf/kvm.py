@@ -120,14 +120,7 @@ def outside(build: Path) -> int:
             shutil.copytree(images, folder / "images")
             images = folder / "images"
         job = ["/usr/bin/python3", str(folder / "tests/kvm.py"), "--inside", str(folder), str(images.resolve())]
-        lab = module(ROOT / "test/lab/lab.py")
-        status = lab.run_job(job, icount=True, timeout=LAB_SECONDS, cwd=folder)
-        if status in (HUNG, lab.DIED, lab.TIMED_OUT):
-            # The emulator doubles interrupts under this clock, and a guest that gets one with interrupts off stands
-            # still for ever: libsandforge/doc/decisions/0006-the-lab-has-one-cpu.md.
-            print("lab: a guest stood still, or the lab; everything is measured once more in another one", flush=True)
-            status = lab.run_job(job, icount=True, timeout=LAB_SECONDS, cwd=folder)
-        return status
+        return module(ROOT / "test/lab/lab.py").run_suite(job, LAB_SECONDS, folder, icount=True, hung=HUNG)
 
 
 # ---- in the lab -----------------------------------------------------------------------------------------------------

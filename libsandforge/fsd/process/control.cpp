@@ -11,6 +11,7 @@
 #include "fsd/process/passed_descriptor.hpp"
 
 namespace sandforge::fsd {
+
 bool Control::answer(int fd, ControlKind kind, std::uint32_t id, int error) {
   ControlAnswer answer;
   answer.kind = static_cast<std::uint16_t>(kind);
